@@ -1,0 +1,1 @@
+"""Settings for every test. What one package needs lives in the conftest beside its own tests."""

