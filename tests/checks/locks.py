@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -23,7 +22,7 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;([^\\]+))?")
 @cache
 def tree() -> dict[str, dict[str, Any]]:
     """The [project] table of every package of this tree by its name."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for path in [*ROOT.glob("libs/*/pyproject.toml"), *ROOT.glob("services/*/pyproject.toml")]:
         project = tomllib.loads(path.read_text())["project"]
         found[canonicalize_name(project["name"])] = project
@@ -47,7 +46,7 @@ def foreign(name: str, seen: set[str], extras: tuple[str, ...] = ()) -> Iterator
 
 def pins(lock: Path) -> dict[str, str]:
     """Version by name, as this Python on this machine would install them."""
-    found = {}
+    found: dict[str, str] = {}
     for line in lock.read_text().splitlines():
         if match := PIN.match(line):
             name, version, marker = match.groups()
@@ -60,7 +59,7 @@ def uncovered(lock: Path, wanted: Iterator[Requirement]) -> Iterator[str]:
     """One line per requirement that the lock misses or pins to another version."""
     pinned = pins(lock)
     for requirement in wanted:
-        if requirement.marker and not requirement.marker.evaluate({**default_environment(), "extra": ""}):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         version = pinned.get(canonicalize_name(requirement.name))
         if version is None or not requirement.specifier.contains(version, prereleases=True):

