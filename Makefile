@@ -17,7 +17,7 @@ export BUF_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache/buf
 
 # quiet LOG COMMAND: runs silently; on failure the last lines of its log and one line that names it
 quiet = mkdir -p $(VENV)/log; ( $(2) ) >$(VENV)/log/$(1).log 2>&1 || \
-	{ grep -v '^WARNING' $(VENV)/log/$(1).log | tail -n 12 >&2; echo "make $@: failed, all of it in $(VENV)/log/$(1).log" >&2; exit 1; }
+	{ grep -v '^WARNING' $(VENV)/log/$(1).log | tail -n 12 >&2; echo "$(1): failed; all that was said is in $(VENV)/log/$(1).log" >&2; exit 1; }
 
 # step NAME COMMAND: one line when it passes, its output when it fails
 step = @out=$$( ( $(2) ) 2>&1 ) && printf '  ok    %s\n' "$(1)" || { printf '  FAIL  %s\n%s\n' "$(1)" "$$out"; exit 1; }
@@ -33,12 +33,14 @@ up: setup models ## start the whole mesh on this machine and leave it running
 	@$(BIN)/python -m orchestra_stack up
 
 .PHONY: status
-status: setup ## what runs, where, and whether it is well
-	@$(BIN)/python -m orchestra_stack status
+status: ## what runs, where, and whether it is well
+	@[ -f $(VENV)/.installed ] || { echo "nothing is installed yet, so nothing runs: make up"; exit 0; }; \
+	$(BIN)/python -m orchestra_stack status
 
 .PHONY: down
-down: setup ## stop the mesh that `make up` started
-	@$(BIN)/python -m orchestra_stack down
+down: ## stop the mesh that `make up` started
+	@[ -f $(VENV)/.installed ] || { echo "nothing is installed yet, so nothing runs"; exit 0; }; \
+	$(BIN)/python -m orchestra_stack down
 
 .PHONY: compose-up
 compose-up: ## start the mesh in containers (needs docker)
@@ -56,10 +58,11 @@ compose = if docker compose version >/dev/null 2>&1; then docker compose -f comp
 
 .PHONY: setup
 setup: $(VENV)/.installed ## create .venv from the hash-locked requirements and install every package of this tree into it
+	@:
 
 $(VENV)/bin/python:
 	@$(PYTHON_CHECK)
-	@$(call quiet,venv,$(PYTHON) -m venv $(VENV))
+	@$(call quiet,venv,$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV)/bin; exit 1; })
 
 $(VENV)/.requirements: requirements.lock.txt | $(VENV)/bin/python
 	@echo "setup: third-party packages from requirements.lock.txt"
@@ -138,4 +141,5 @@ OLDEST := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
 	$(shell $(name) -c '$(OLDEST)' >/dev/null 2>&1 && echo $(name))))
 PYTHON_CHECK = [ -n "$(PYTHON)" ] && $(PYTHON) -c '$(OLDEST)' 2>/dev/null || \
-	{ echo "make $@: needs Python 3.11 or newer; found $$( $(or $(PYTHON),python3) --version 2>&1 | tail -n 1 ). Name one: make $@ PYTHON=/path/to/python3.11" >&2; exit 1; }
+	{ found=$$($(or $(PYTHON),python3) --version 2>/dev/null); \
+	echo "setup: needs Python 3.11 or newer, found $${found:-none}; name one with PYTHON=/path/to/python3.11" >&2; exit 1; }
