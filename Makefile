@@ -9,7 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHECKS := tests/checks
 LOCALS := $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
-SOURCES := $(wildcard libs/*/src services/*/src)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
@@ -18,9 +17,6 @@ export BUF_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache/buf
 # quiet LOG COMMAND: runs silently; on failure the last lines of its log and one line that names it
 quiet = mkdir -p $(VENV)/log; ( $(2) ) >$(VENV)/log/$(1).log 2>&1 || \
 	{ grep -v '^WARNING' $(VENV)/log/$(1).log | tail -n 12 >&2; echo "$(1): failed; all that was said is in $(VENV)/log/$(1).log" >&2; exit 1; }
-
-# step NAME COMMAND: one line when it passes, its output when it fails
-step = @out=$$( ( $(2) ) 2>&1 ) && printf '  ok    %s\n' "$(1)" || { printf '  FAIL  %s\n%s\n' "$(1)" "$$out"; exit 1; }
 
 ##@ Start here
 
@@ -84,17 +80,8 @@ $(VENV)/.models: models.lock.txt $(VENV)/.installed
 	@touch $@
 
 .PHONY: check
-check: setup ## everything that needs no running mesh: lint, types, layers, contracts, locks, layout
-	$(call step,ruff check,$(BIN)/ruff check -q .)
-	$(call step,ruff format,$(BIN)/ruff format -q --check .)
-	$(call step,mypy --strict,$(BIN)/mypy --no-error-summary $(SOURCES) libs/api/generate.py $(CHECKS))
-	$(call step,layers and walls,$(BIN)/lint-imports --config pyproject.toml)
-	$(call step,buf lint,$(BIN)/buf lint)
-	$(call step,buf format,$(BIN)/buf format -d --exit-code)
-	@$(BIN)/python $(CHECKS)/breaking.py
-	$(call step,generated code is what protos/ say,$(BIN)/python $(CHECKS)/generated.py)
-	$(call step,locks,$(BIN)/python $(CHECKS)/locks.py)
-	$(call step,layout,$(BIN)/python $(CHECKS)/layout.py)
+check: setup ## lint, types, layers, contracts, locks, layout (ONLY="mypy layout" runs some)
+	@$(BIN)/python $(CHECKS)/run.py $(ONLY)
 
 TESTS := $(wildcard tests/unit tests/integration tests/e2e tests/checks tests/faults)
 
