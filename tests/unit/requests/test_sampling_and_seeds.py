@@ -1,0 +1,48 @@
+"""Defaults are the contract's neutral values; samples never share a seed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestra.generation.v1.request_pb2 import GenerationRequest
+from orchestra.generation.v1.sampling_pb2 import Sampling
+from orchestra_requests import SEED_LIMIT, derive_seed, is_deterministic, random_seed, sampling_defaults
+
+
+def test_absent_settings_become_neutral_and_given_ones_stay() -> None:
+    full = sampling_defaults(Sampling(top_k=40, min_p=0))
+    assert (full.temperature, full.top_p, full.top_k, full.min_p) == (1.0, 1.0, 40, 0.0)
+    assert (full.repetition_penalty, full.presence_penalty, full.frequency_penalty, full.n) == (1.0, 0, 0, 1)
+    assert all(full.HasField(name) for name in ("temperature", "top_p", "min_p", "n"))
+    assert not full.HasField("seed") and not full.HasField("max_tokens")
+
+
+def test_the_given_message_is_left_as_it_was() -> None:
+    given_one = Sampling()
+    sampling_defaults(given_one)
+    assert given_one == Sampling()
+
+
+def test_greedy_and_seeded_requests_are_deterministic() -> None:
+    assert not is_deterministic(GenerationRequest(text="x"))
+    assert is_deterministic(GenerationRequest(text="x", sampling=Sampling(temperature=0)))
+    assert is_deterministic(GenerationRequest(text="x", sampling=Sampling(seed=0)))
+    assert not is_deterministic(GenerationRequest(text="x", sampling=Sampling(temperature=0.5)))
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_every_sample_of_a_seed_has_its_own(seed: int) -> None:
+    seeds = [derive_seed(seed, index) for index in range(4096)]
+    assert seeds[0] == seed
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= derived < SEED_LIMIT for derived in seeds[1:])
+
+
+def test_neighbouring_seeds_do_not_share_samples() -> None:
+    drawn = [derive_seed(seed, index) for seed in range(1, 33) for index in range(64)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_random_seeds_fit_every_engine() -> None:
+    assert all(0 <= random_seed() < SEED_LIMIT for _ in range(100))
