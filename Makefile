@@ -114,7 +114,8 @@ lock: ## resolve anew and write the hash-locked requirements (needs uv)
 	@$(PYTHON) $(CHECKS)/write_locks.py
 
 .PHONY: clean
-clean: down ## stop the mesh; remove .venv, caches, state and results
+clean: ## stop the mesh; remove .venv, caches, state and results
+	@$(MAKE) down || true
 	@rm -rf $(VENV) out .orchestra .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
