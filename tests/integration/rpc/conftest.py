@@ -1,4 +1,5 @@
-"""A real service on a real loopback socket, registered by hand: messages are strings, so no generated code is needed."""
+"""A real service on a real loopback socket, registered by hand: messages are strings, nothing is
+generated."""
 
 from __future__ import annotations
 
@@ -11,14 +12,36 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from orchestra_rpc import MeshChannel, RpcSettings, RunningServer, Service, open_channel, running
 from orchestra_telemetry import Telemetry
 
 NAME = "test.v1.ProbeService"
 Handler = Callable[[StringValue, Any], Any]
+
+
+class SpanCatcher(SpanProcessor):
+    """Keeps what ended, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.ended: list[ReadableSpan] = []
+        self._changed = asyncio.Condition()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.ended.append(span)
+        asyncio.get_running_loop().create_task(self._tell())
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def only(self, kind: str) -> ReadableSpan:
+        """The one span of a kind (`SERVER`, `CLIENT`): servers end a little after their clients."""
+        async with asyncio.timeout(5), self._changed:
+            await self._changed.wait_for(lambda: any(span.kind.name == kind for span in self.ended))
+        (span,) = [span for span in self.ended if span.kind.name == kind]
+        return span
 
 
 @dataclass
@@ -29,7 +52,7 @@ class Probe:
     stream: Handler | None = None
     chat: Callable[[AsyncIterator[StringValue], Any], Any] | None = None
     gather: Callable[[AsyncIterator[StringValue], Any], Awaitable[StringValue]] | None = None
-    spans: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    spans: SpanCatcher = field(default_factory=SpanCatcher)
 
     def add(self, _servicer: object, server: grpc.aio.Server) -> None:
         handlers: dict[str, Any] = {}
@@ -48,15 +71,7 @@ class Probe:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
 
     def telemetry(self, service: str = "probe") -> Telemetry:
-        return Telemetry.start(service, span_processor=SimpleSpanProcessor(self.spans))
-
-    async def span(self, kind: str) -> Any:
-        """The one finished span of a kind (`SERVER`, `CLIENT`); waits for it, since servers end after clients."""
-        async with asyncio.timeout(5):
-            while not (found := [s for s in self.spans.get_finished_spans() if s.kind.name == kind]):
-                await asyncio.sleep(0)
-        assert len(found) == 1
-        return found[0]
+        return Telemetry.start(service, span_processor=self.spans)
 
 
 class Caller:
