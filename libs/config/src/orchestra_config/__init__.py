@@ -5,6 +5,8 @@
 over it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .deployment import Device, EngineKind, Hold, Node, Placement, PortRange
 from .loading import CONFIG_VARIABLE, load, loads
 from .model_entry import Capability, ModelEntry, Tier, TrainingUse
@@ -16,12 +18,44 @@ from .providers import Limits, Provider, ProviderKind
 from .service_settings import Addresses, CacheSettings, LedgerSettings, Services
 from .tree import Config
 
+if TYPE_CHECKING:
+    from .catalogue_types import CatalogueModel, Offer, Variant, Verdict
+    from .lookup import Catalogue, UnknownName
+    from .merging import merged
+    from .paper_blocks import PaperBlocks, read_paper_blocks
+    from .paper_data import catalogue
+
+# A service that only wants its own settings does not pay for the catalogue.
+_LATER = {
+    "Catalogue": "lookup",
+    "CatalogueModel": "catalogue_types",
+    "Offer": "catalogue_types",
+    "PaperBlocks": "paper_blocks",
+    "UnknownName": "lookup",
+    "Variant": "catalogue_types",
+    "Verdict": "catalogue_types",
+    "catalogue": "paper_data",
+    "merged": "merging",
+    "read_paper_blocks": "paper_blocks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+
+
 __all__ = [
     "CONFIG_VARIABLE",
     "Addresses",
     "Budget",
     "CacheSettings",
     "Capability",
+    "Catalogue",
+    "CatalogueModel",
     "Config",
     "ConfigError",
     "Device",
@@ -33,6 +67,8 @@ __all__ = [
     "ModelEntry",
     "Node",
     "Objective",
+    "Offer",
+    "PaperBlocks",
     "Phase",
     "PhaseGroup",
     "Phases",
@@ -48,6 +84,12 @@ __all__ = [
     "Tier",
     "TierShare",
     "TrainingUse",
+    "UnknownName",
+    "Variant",
+    "Verdict",
+    "catalogue",
     "load",
     "loads",
+    "merged",
+    "read_paper_blocks",
 ]

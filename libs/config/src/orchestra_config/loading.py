@@ -64,17 +64,17 @@ def _validate(document: Document) -> Config | None:
 
 def _check_against_catalogue(document: Document) -> None:
     def resolves(name: str) -> bool:
-        from .catalogue import catalogue
+        from .paper_data import catalogue
 
         return catalogue().knows(name)
 
     def names() -> tuple[str, ...]:
-        from .catalogue import catalogue
+        from .paper_data import catalogue
 
         return catalogue().names
 
     def phases() -> tuple[str, ...]:
-        from .catalogue import catalogue
+        from .paper_data import catalogue
 
         return catalogue().phase_names
 

@@ -7,7 +7,7 @@ the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from .problems import Path, did_you_mean
 from .yaml_source import Document
@@ -216,5 +216,5 @@ class _References:
         ]
 
 
-def _is_name(value: object) -> bool:
+def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value)
