@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestra.generation.v1.request_pb2 import GenerationRequest
 from orchestra.generation.v1.sampling_pb2 import Sampling
-from orchestra_requests import SEED_LIMIT, derive_seed, is_deterministic, random_seed, sampling_defaults
+from orchestra_requests import (
+    SEED_LIMIT,
+    derive_seed,
+    is_deterministic,
+    random_seed,
+    sampling_defaults,
+    seed_of_sample,
+)
 
 
 def test_absent_settings_become_neutral_and_given_ones_stay() -> None:
@@ -32,15 +39,28 @@ def test_greedy_and_seeded_requests_are_deterministic() -> None:
 
 
 @given(st.integers(0, 2**64 - 1))
+@example(99_366_127)
 def test_every_sample_of_a_seed_has_its_own(seed: int) -> None:
     seeds = [derive_seed(seed, index) for index in range(4096)]
-    assert seeds[0] == seed
-    assert len(set(seeds)) == len(seeds)
-    assert all(0 <= derived < SEED_LIMIT for derived in seeds[1:])
+    assert len({*seeds, seed}) == 4097
+    assert all(0 <= derived < SEED_LIMIT for derived in seeds)
+
+
+def test_seeds_that_lie_in_their_own_range_are_moved_out_of_it() -> None:
+    # seed * 4096 + offset + index = seed modulo 2^31 has one solution for each index
+    inverse = pow(4095, -1, SEED_LIMIT)
+    for index in (0, 1, 4095):
+        seed = (-(derive_seed(0, 0) + index) * inverse) % SEED_LIMIT
+        assert seed not in {derive_seed(seed, i) for i in range(4096)}
+
+
+def test_one_sample_alone_draws_with_the_seed_as_given() -> None:
+    assert seed_of_sample(7, 0, n=1) == 7
+    assert seed_of_sample(7, 3, n=1) == seed_of_sample(7, 3, n=8) == derive_seed(7, 3)
 
 
 def test_neighbouring_seeds_do_not_share_samples() -> None:
-    drawn = [derive_seed(seed, index) for seed in range(1, 33) for index in range(64)]
+    drawn = [derive_seed(seed, index) for seed in range(32) for index in range(4096)]
     assert len(set(drawn)) == len(drawn)
 
 

@@ -5,7 +5,7 @@ Pure: no clock, no await. `random_seed` alone draws from the operating system.
 
 from orchestra_requests.request import check_generation
 from orchestra_requests.sampling import is_deterministic, sampling_defaults
-from orchestra_requests.seeds import SEED_LIMIT, derive_seed, random_seed
+from orchestra_requests.seeds import SEED_LIMIT, derive_seed, random_seed, seed_of_sample
 
 __all__ = [
     "SEED_LIMIT",
@@ -14,4 +14,5 @@ __all__ = [
     "is_deterministic",
     "random_seed",
     "sampling_defaults",
+    "seed_of_sample",
 ]

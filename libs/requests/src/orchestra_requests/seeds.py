@@ -7,19 +7,25 @@ import secrets
 SEED_LIMIT = 2**31
 """Drawn and derived seeds lie below: every engine and provider takes 31 bits."""
 
-# The odd number nearest to 2^31 / golden ratio. Multiples of it stay far apart modulo 2^31, so the 4,096
-# samples of one seed are distinct, and distinct from those of every other seed less than 200,000 away.
-_STRIDE = 1_327_217_885
+_SAMPLES = 4096
+_OFFSET = 1_327_217_885
+
+
+def seed_of_sample(seed: int, index: int, n: int) -> int:
+    """The seed that sample `index` of `n` draws with: one sample alone draws with the seed as given."""
+    return seed if n == 1 and index == 0 else derive_seed(seed, index)
 
 
 def derive_seed(seed: int, index: int) -> int:
-    """The seed of sample `index`, counted over the whole request and not over one hop.
+    """The seed of sample `index` (0 to 4,095), counted over the whole request and not over one hop.
 
-    Index 0 draws with `seed` itself.
+    Derived seeds of one seed are distinct and none is the seed itself. They are consecutive, since engines
+    that fork a computed prompt count their forks' seeds up; each seed below 500,000 has a range of its own.
     """
-    if index == 0:
-        return seed
-    return (_fold(seed) + index * _STRIDE) % SEED_LIMIT
+    base = (_fold(seed) * _SAMPLES + _OFFSET) % SEED_LIMIT
+    if (seed - base) % SEED_LIMIT < _SAMPLES:
+        base += SEED_LIMIT // 2
+    return (base + index) % SEED_LIMIT
 
 
 def random_seed() -> int:
