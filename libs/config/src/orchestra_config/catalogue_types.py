@@ -39,6 +39,7 @@ class Variant(Frozen):
     storage_tier: StorageTier = "slow"
     tokens_per_s: float | None = Field(default=None, description="declared in section 3.1, not measured")
     hardware: str = ""
+    named_in_paper: bool = Field(default=False, description="false: the name is ours")
     sections: tuple[str, ...] = ()
 
 
