@@ -87,7 +87,7 @@ async def serve(
                 if on_bound is not None:
                     on_bound(server.host, server.port)
                 await stop.wait()
-                await server.drain(settings)
+                await server.drain()
             finally:
                 for number in _SIGNALS:
                     loop.remove_signal_handler(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -43,9 +44,16 @@ class RunningServer:
     """A server that answers. `port` and `address` are the bound ones; `calls` are those being answered."""
 
     def __init__(
-        self, server: grpc.aio.Server, host: str, port: int, health: Health, calls: RunningCalls
+        self,
+        server: grpc.aio.Server,
+        settings: RpcSettings,
+        host: str,
+        port: int,
+        health: Health,
+        calls: RunningCalls,
     ) -> None:
         self._server = server
+        self._settings = settings
         self._health = health
         self._drained: asyncio.Task[None] | None = None
         self.hurry = asyncio.Event()
@@ -58,17 +66,18 @@ class RunningServer:
     def address(self) -> str:
         return f"{self.host}:{self.port}" if self.port else self.host
 
-    async def drain(self, settings: RpcSettings) -> None:
+    async def drain(self) -> None:
         """Two stages: say NOT_SERVING, refuse new calls and let running ones finish; then end what still
         runs.
 
         May be called more than once; every caller waits for the same drain.
         """
         if self._drained is None:
-            self._drained = asyncio.create_task(self._drain(settings), name="drain")
+            self._drained = asyncio.create_task(self._drain(), name="drain")
         await asyncio.shield(self._drained)
 
-    async def _drain(self, settings: RpcSettings) -> None:
+    async def _drain(self) -> None:
+        settings = self._settings
         self._health.leave()
         if settings.drain_notice_s:
             await self._wait(self.hurry.wait(), settings.drain_notice_s)
@@ -107,7 +116,7 @@ async def running(
     try:
         yield server
     finally:
-        await server.drain(settings)
+        await server.drain()
 
 
 async def _start(
@@ -127,9 +136,13 @@ async def _start(
     names = [service.name for service in services]
     reflection.enable_server_reflection([*names, HEALTH, reflection.SERVICE_NAME], server)
     telemetry.metrics.declare(_methods(names))
-    host, port = _bind(server, settings.listen, credentials)
-    await server.start()
-    return RunningServer(server, host, port, health, calls)
+    try:
+        host, port = _bind(server, settings.listen, credentials)
+        await server.start()
+    except BaseException:
+        await server.stop(None)
+        raise
+    return RunningServer(server, settings, host, port, health, calls)
 
 
 def _methods(names: Sequence[str]) -> list[str]:
@@ -165,8 +178,10 @@ def _why_not(listen: str) -> str:
     try:
         with socket.create_server((host.strip("[]"), int(port))):
             return "gRPC could not bind it"
-    except OSError as exc:
+    except socket.gaierror as exc:
         return exc.strerror or str(exc)
+    except OSError as exc:
+        return os.strerror(exc.errno) if exc.errno else str(exc)
     except (ValueError, OverflowError):
         return "not host:port"
 
