@@ -51,7 +51,7 @@ class Record:
 
 
 class FolderLock:
-    """Held while a command works on or owns the mesh of a folder; freed by the kernel when its holder dies."""
+    """Held while a command works on the mesh of a folder, or owns it; freed when its holder dies."""
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)

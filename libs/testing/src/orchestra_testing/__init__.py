@@ -1,0 +1,8 @@
+"""What tests of the mesh stand on: the real mesh on free ports, a trace receiver, clocks, model files."""
+
+from .clock import FakeClock
+from .local_mesh import LocalMesh
+from .models import model_file
+from .otlp import OtlpReceiver, SeenSpan
+
+__all__ = ["FakeClock", "LocalMesh", "OtlpReceiver", "SeenSpan", "model_file"]
