@@ -1,0 +1,1 @@
+"""One GPU host: its devices, its engines, and a worker process per loaded model."""
