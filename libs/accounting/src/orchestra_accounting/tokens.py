@@ -1,0 +1,164 @@
+"""What tokens cost: pure arithmetic over a row of the price book.
+
+Every component (fresh prompt, cached prompt, answer, reasoning) is rounded half up once to whole
+nano-dollars, then summed. What is not known is never taken for zero: it makes the cost UNKNOWN, or, where a
+dearer rate bounds it, ESTIMATED at that rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+
+from orchestra.generation.v1 import usage_pb2
+from orchestra.ledger.v1 import entry_pb2
+from orchestra_accounting.rounding import exact, half_up
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """Nano-dollars per million tokens that hold for one length of prompt."""
+
+    input: int | None
+    output: int | None
+    cached: int | None
+    reasoning: int | None
+
+
+def cost_of_tokens(
+    price: entry_pb2.Price | None, usage: usage_pb2.Usage | None, *, batch_job: bool = False
+) -> usage_pb2.Cost:
+    """The cost of one attempt at a provider.
+
+    SETTLED: every count and rate that matters is known. ESTIMATED: cached or reasoning tokens, their rate or
+    a batch job's factor are not known, so that the dearer rate was charged. UNKNOWN, without nanos: no price,
+    no usage, or tokens without a rate.
+    """
+    version = price.price_version if price is not None else ""
+    unknown = usage_pb2.Cost(state=usage_pb2.COST_STATE_UNKNOWN, price_version=version)
+    if price is None or usage is None:
+        return unknown
+    if not (usage.HasField("prompt_tokens") and usage.HasField("completion_tokens")):
+        return unknown
+    prompt, answer = usage.prompt_tokens, usage.completion_tokens
+    rates = _rates(price, prompt)
+    factor, factor_known = _factor(price, batch_job)
+
+    cached, cached_rate, cached_known = _part(
+        usage.cached_prompt_tokens if usage.HasField("cached_prompt_tokens") else None,
+        prompt,
+        rates.cached,
+        rates.input,
+        charged_alike=not price.HasField("cached_input_nanos_per_million"),
+    )
+    thought, thought_rate, thought_known = _part(
+        usage.reasoning_tokens if usage.HasField("reasoning_tokens") else None,
+        answer,
+        rates.reasoning,
+        rates.output,
+        charged_alike=True if rates.reasoning is None else rates.reasoning == rates.output,
+        absent_rate_is_known=True,
+    )
+    total = 0
+    for tokens, rate in (
+        (prompt - cached, rates.input),
+        (cached, cached_rate),
+        (answer - thought, rates.output),
+        (thought, thought_rate),
+    ):
+        if tokens and rate is None:
+            return unknown
+        total += half_up(Fraction(tokens * (rate or 0), MILLION) * factor)
+    known = cached_known and thought_known and factor_known
+    return usage_pb2.Cost(
+        state=usage_pb2.COST_STATE_SETTLED if known else usage_pb2.COST_STATE_ESTIMATED,
+        nanos=total,
+        price_version=version,
+    )
+
+
+def worst_case(
+    price: entry_pb2.Price | None, prompt_tokens: int, max_tokens: int | None, *, batch_job: bool = False
+) -> int | None:
+    """The most nano-dollars that an attempt with at most so many tokens can cost, however they are counted.
+
+    None: the price is not known, or nothing bounds the answer. `cost_of_tokens` of any usage within the
+    bounds is never above it.
+    """
+    if price is None or max_tokens is None:
+        return None
+    reachable = [price.input_nanos_per_million] if price.HasField("input_nanos_per_million") else []
+    answers = [price.output_nanos_per_million] if price.HasField("output_nanos_per_million") else []
+    for step in price.steps:
+        if step.from_prompt_tokens <= prompt_tokens:
+            reachable += [step.input_nanos_per_million] if step.HasField("input_nanos_per_million") else []
+            answers += [step.output_nanos_per_million] if step.HasField("output_nanos_per_million") else []
+    if (prompt_tokens and not price.HasField("input_nanos_per_million")) or (
+        max_tokens and not price.HasField("output_nanos_per_million")
+    ):
+        return None
+    if price.HasField("cached_input_nanos_per_million"):
+        reachable.append(price.cached_input_nanos_per_million)
+    if price.HasField("reasoning_nanos_per_million"):
+        answers.append(price.reasoning_nanos_per_million)
+    factor, _ = _factor(price, batch_job)
+    return _above(prompt_tokens, max(reachable, default=0), factor) + _above(
+        max_tokens, max(answers, default=0), factor
+    )
+
+
+def _above(tokens: int, rate: int, factor: Fraction) -> int:
+    # two components of one side, each rounded half up, exceed their exact sum by at most one nano-dollar
+    nanos = Fraction(tokens * rate, MILLION) * factor
+    return floor(nanos) + 1 if nanos else 0
+
+
+def _rates(price: entry_pb2.Price, prompt_tokens: int) -> _Rates:
+    given = price.HasField
+    fresh = price.input_nanos_per_million if given("input_nanos_per_million") else None
+    output = price.output_nanos_per_million if given("output_nanos_per_million") else None
+    for step in sorted(price.steps, key=lambda step: step.from_prompt_tokens):
+        if prompt_tokens >= step.from_prompt_tokens:
+            fresh = step.input_nanos_per_million if step.HasField("input_nanos_per_million") else fresh
+            output = step.output_nanos_per_million if step.HasField("output_nanos_per_million") else output
+    return _Rates(
+        fresh,
+        output,
+        price.cached_input_nanos_per_million if given("cached_input_nanos_per_million") else None,
+        price.reasoning_nanos_per_million if given("reasoning_nanos_per_million") else None,
+    )
+
+
+def _part(
+    count: int | None,
+    whole: int,
+    rate: int | None,
+    rest_rate: int | None,
+    *,
+    charged_alike: bool,
+    absent_rate_is_known: bool = False,
+) -> tuple[int, int | None, bool]:
+    """Tokens of `whole` that pay `rate`, that rate, and whether both are known.
+
+    An unknown count is charged where it is dearer; an unknown rate is the rest's.
+    """
+    if count is None:
+        if charged_alike or not whole:
+            return 0, rest_rate, True
+        dearer = rate is not None and (rest_rate is None or rate > rest_rate)
+        return (whole if dearer else 0), rate, False
+    count = min(count, whole)
+    if rate is None:
+        return count, rest_rate, absent_rate_is_known or not count
+    return count, rate, True
+
+
+def _factor(price: entry_pb2.Price, batch_job: bool) -> tuple[Fraction, bool]:
+    if not batch_job:
+        return Fraction(1), True
+    if not price.HasField("batch_factor"):
+        return Fraction(1), False
+    return exact(price.batch_factor), True
