@@ -72,10 +72,10 @@ def _options(max_message_bytes: int, service_config: str) -> list[tuple[str, Any
         ("grpc.absolute_max_metadata_size", 128 * 1024),
         ("grpc.service_config", service_config),
         ("grpc.enable_retries", 1),
-        ("grpc.keepalive_time_ms", 10_000),
-        ("grpc.keepalive_timeout_ms", 3_000),
+        ("grpc.keepalive_time_ms", 5_000),
+        ("grpc.keepalive_timeout_ms", 4_000),
         # keepalive alone misses a frozen peer for 14 s
-        ("grpc.http2.ping_timeout_ms", 3_000),
+        ("grpc.http2.ping_timeout_ms", 4_000),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),

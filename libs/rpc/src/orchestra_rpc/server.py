@@ -198,7 +198,7 @@ def _options(settings: RpcSettings) -> list[tuple[str, Any]]:
         ("grpc.keepalive_timeout_ms", 5_000),
         # without it a frozen peer is noticed ten times later
         ("grpc.http2.ping_timeout_ms", 5_000),
-        # our channels ping every 10 s; a server that allows less answers with GOAWAY
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        # our channels ping every 5 s; a server that allows less answers with GOAWAY
+        ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

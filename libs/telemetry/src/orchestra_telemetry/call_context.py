@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 PROPAGATED = ("traceparent", "tracestate")
 _w3c = TraceContextTextMapPropagator()
-_ids = RandomIdGenerator()
+# a generator of its own: a program that seeds `random` must not repeat trace ids
+_random = random.SystemRandom()
 
 
 def call_trace_id() -> str:
@@ -27,8 +28,8 @@ def new_trace() -> trace.Span:
     """
     return trace.NonRecordingSpan(
         trace.SpanContext(
-            trace_id=_ids.generate_trace_id(),
-            span_id=_ids.generate_span_id(),
+            trace_id=_random.getrandbits(128) or 1,
+            span_id=_random.getrandbits(64) or 1,
             is_remote=False,
             trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
         )

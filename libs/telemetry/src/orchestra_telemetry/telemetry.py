@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-
-from opentelemetry.sdk.trace import SpanProcessor
+from typing import TYPE_CHECKING
 
 from orchestra_telemetry.metrics import MetricsPort, RpcMetrics
 from orchestra_telemetry.tracing import Tracing, otlp_processor
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
 
 
 class Telemetry:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor
+from typing import TYPE_CHECKING
 
-from orchestra_telemetry.drops import BoundedSpanProcessor, Dropped
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from orchestra_telemetry.drops import Dropped
 
 
 class Tracing:
@@ -49,8 +53,10 @@ class Tracing:
 
 def otlp_processor(endpoint: str, dropped: Dropped) -> SpanProcessor:
     """Spans to an OTLP/gRPC receiver at `host:port` or `http://host:port` (plain text) or `https://…`."""
-    # the exporter and its protos cost memory that a service without a receiver should not pay
+    # the exporter and the SDK cost memory that a service without a receiver should not pay
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    from orchestra_telemetry.drops import BoundedSpanProcessor
 
     exporter = OTLPSpanExporter(
         endpoint=endpoint,
