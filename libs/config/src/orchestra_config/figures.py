@@ -1,6 +1,7 @@
 """The paper's figures against ours: where they differ, a note must name the contradiction.
 
-`at` addresses a figure as `kind:name.field`, for example `variant:codellama-7b-none.size` or `constant:max_loaded`.
+`at` addresses a figure as `kind:name.field`, for example `variant:codellama-7b-none.size` or
+`constant:max_loaded`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def paper_figures() -> tuple[PaperFigure, ...]:
 
 
 def differences() -> tuple[Difference, ...]:
-    """Every figure of ours that differs from the paper's. Raises UnknownName for an address without a figure."""
+    """Every figure of ours that differs from the paper's. Raises UnknownName for a wrong address."""
     known = {f"contradiction: {one.what}" for one in catalogue().contradictions}
     found = ((figure, ours_of(figure.at)) for figure in paper_figures())
     return tuple(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import yaml
@@ -77,7 +78,7 @@ def read_paper_blocks(text: str, file: str = "<paper>") -> PaperBlocks:
             continue
         field, reader = _READERS[name]
         try:
-            read = reader(value)
+            read = reader(value())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             problems.append(Problem(file, line, 1, name, f"cannot be read: {error}"))
             continue
@@ -90,7 +91,7 @@ def read_paper_blocks(text: str, file: str = "<paper>") -> PaperBlocks:
     return PaperBlocks(**found)
 
 
-def _blocks(text: str, file: str) -> Iterator[tuple[str, Any, int]]:
+def _blocks(text: str, file: str) -> Iterator[tuple[str, Callable[[], Any], int]]:
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -108,16 +109,20 @@ def _blocks(text: str, file: str) -> Iterator[tuple[str, Any, int]]:
                 continue
             if isinstance(target, ast.Attribute) and name not in _READERS:
                 continue  # objects of the paper's classes, not configuration
-            yield name, _literal(node.value), node.lineno
+            yield name, partial(_literal, node.value), node.lineno
 
 
-def _yaml_blocks(text: str, file: str) -> Iterator[tuple[str, Any, int]]:
+def _yaml_blocks(text: str, file: str) -> Iterator[tuple[str, Callable[[], Any], int]]:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError([Problem(file, 1, 1, "", f"neither YAML nor Python: {error}")]) from error
     for name, value in (document if isinstance(document, dict) else {}).items():
-        yield str(name), value, 1
+        yield str(name), partial(_same, value), 1
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _literal(node: ast.expr) -> Any:

@@ -61,6 +61,8 @@ def read(text: str, file: str, environment: Mapping[str, str]) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = " ".join(part for part in (error.context, error.problem) if part)
+        if any("${" in near for near in text.splitlines()[line - 1 : line]):
+            what += "; a ${…} inside {…} or […] must be quoted"
         document.problems.append(Problem(file, line, column, "", f"not valid YAML: {what}"))
     except (yaml.YAMLError, ValueError) as error:
         document.problems.append(Problem(file, 1, 1, "", f"not valid YAML: {error}"))
