@@ -10,6 +10,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from orchestra_errors import (
+    DeadlineExceeded,
     FieldViolation,
     Internal,
     InvalidRequest,
@@ -177,3 +178,59 @@ async def test_an_unknown_method_is_unimplemented(net: Any, probe_type: Any, tex
         await call_unary(caller.ask(text("x")))
     assert raised.value.status_code == "UNIMPLEMENTED"
     assert isinstance(raised.value, OrchestraError)
+
+
+@pytest.mark.parametrize("shape", ["Ask", "Stream", "Chat"])
+async def test_bytes_that_are_no_message_are_the_callers_mistake(
+    net: Any, probe_type: Any, text: Any, shape: str
+) -> None:
+    async def ask(request: Any, context: Any) -> Any:
+        return request
+
+    async def stream(request: Any, context: Any) -> Any:
+        yield request
+
+    async def chat(requests: Any, context: Any) -> Any:
+        async for request in requests:
+            yield request
+
+    caller = await net.caller(await net.server(probe_type(ask=ask, stream=stream, chat=chat)))
+    method = f"/test.v1.ProbeService/{shape}"
+    with pytest.raises(InvalidRequest) as raised:
+        if shape == "Ask":
+            await call_unary(caller.channel.unary_unary(method)(b"\xff\xff"))
+        else:
+            make = caller.channel.unary_stream if shape == "Stream" else caller.channel.stream_stream
+            async with call_stream(
+                make(method)(b"\xff\xff" if shape == "Stream" else iter([b"\xff"]))
+            ) as events:
+                await anext(events)
+    assert [v.field for v in raised.value.violations] == ["request"]
+
+
+async def test_an_answer_of_the_wrong_type_tells_nothing(net: Any, probe_type: Any, text: Any) -> None:
+    async def ask(request: Any, context: Any) -> Any:
+        return 5
+
+    caller = await net.caller(await net.server(probe_type(ask=ask)))
+    with pytest.raises(Internal):
+        await call_unary(caller.ask(text("x")))
+
+
+async def test_a_handler_that_hides_its_cancellation_changes_nothing(
+    net: Any, probe_type: Any, text: Any
+) -> None:
+    """Ending without Finished would look like a whole answer."""
+
+    async def stream(request: Any, context: Any) -> Any:
+        yield text("one")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    caller = await net.caller(await net.server(probe_type(stream=stream)))
+    with pytest.raises(DeadlineExceeded):
+        async with call_stream(caller.stream(text("x"), timeout=0.3)) as events:
+            async for _ in events:
+                pass

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from orchestra_errors import Internal, OrchestraError
+from orchestra_errors import Internal, InvalidRequest, OrchestraError
 from orchestra_rpc.deadline import trimmed
 from orchestra_rpc.running_calls import RunningCall, RunningCalls
 from orchestra_rpc.settings import RpcSettings
@@ -55,9 +56,12 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
     def _single(self, handler: Method, name: str) -> Method:
         inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
+        read, write = _reading(handler), handler.response_serializer or _as_is
+
         async def answer(request: Any, context: Context) -> Any:
             async def work(call: RunningCall, seen: ServerCall) -> Any:
-                return await inner(request, context)
+                given = _watched_requests(request, call, read) if handler.request_streaming else read(request)
+                return write(await inner(given, context))
 
             return await self._guard(name, context, work, streaming=False)
 
@@ -66,15 +70,17 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
             if handler.request_streaming
             else grpc.unary_unary_rpc_method_handler
         )
-        return make(answer, handler.request_deserializer, handler.response_serializer)
+        return make(answer)
 
     def _streaming(self, handler: Method, name: str) -> Method:
         inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
+        read, write = _reading(handler), handler.response_serializer or _as_is
+
         async def answer(request: Any, context: Context) -> None:
             async def work(call: RunningCall, seen: ServerCall) -> None:
-                watched = _WatchedContext(context, call, seen)
-                given = _watched_requests(request, call) if handler.request_streaming else request
+                watched = _WatchedContext(context, call, seen, read, write)
+                given = _watched_requests(request, call, read) if handler.request_streaming else read(request)
                 answers = inner(given, watched)
                 if not hasattr(answers, "__aiter__"):
                     await answers
@@ -90,7 +96,7 @@ class MeshInterceptor(grpc.aio.ServerInterceptor):
             if handler.request_streaming
             else grpc.unary_stream_rpc_method_handler
         )
-        return make(answer, handler.request_deserializer, handler.response_serializer)
+        return make(answer)
 
     def _seconds(self, context: Context, streaming: bool, open_ended: bool) -> float | None:
         left: float | None = context.time_remaining()
@@ -167,29 +173,59 @@ def _note_own_code(context: Context, seen: ServerCall) -> None:
         seen.finish(next(known.name for known in grpc.StatusCode if known.value[0] == number))
 
 
-async def _watched_requests(requests: AsyncIterator[Any], call: RunningCall) -> AsyncIterator[Any]:
+def _as_is(message: Any) -> Any:
+    return message
+
+
+def _reading(handler: Method) -> Callable[[Any], Any]:
+    """Bytes to requests. Done here and not by grpc.aio, which tells its caller the exception's own words."""
+    decode = handler.request_deserializer
+    if decode is None:
+        return _as_is
+
+    def read(raw: Any) -> Any:
+        try:
+            return decode(raw)
+        except DecodeError:
+            raise InvalidRequest.of("request", "is not a message of this method") from None
+
+    return read
+
+
+async def _watched_requests(
+    requests: AsyncIterator[Any], call: RunningCall, read: Callable[[Any], Any]
+) -> AsyncIterator[Any]:
     async for request in requests:
         call.moved()
-        yield request
+        yield read(request)
 
 
 class _WatchedContext:
     """The handler's context with `write` and `read` observed; everything else is the original's."""
 
-    def __init__(self, inner: Context, call: RunningCall, seen: ServerCall) -> None:
+    def __init__(
+        self,
+        inner: Context,
+        call: RunningCall,
+        seen: ServerCall,
+        decode: Callable[[Any], Any],
+        encode: Callable[[Any], Any],
+    ) -> None:
         self._inner = inner
         self._call = call
         self._seen = seen
+        self._decode = decode
+        self._encode = encode
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     async def write(self, message: Any) -> None:
         with self._call.writing():
-            await self._inner.write(message)
+            await self._inner.write(self._encode(message))
         self._seen.message()
 
     async def read(self) -> Any:
         message = await self._inner.read()
         self._call.moved()
-        return message
+        return message if message is grpc.aio.EOF else self._decode(message)
