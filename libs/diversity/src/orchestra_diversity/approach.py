@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from itertools import pairwise
 
 from .naming import Names
@@ -39,6 +39,20 @@ _IMPORTS = re.compile(
 )
 _FLOW = {"for": "for", "while": "while", "if": "if", "try": "try", "break": "break", "match": "match"}
 _STYLE = {"lambda": "lambda", "yield": "generator", "class": "class"}
+_LOOP_LINES = re.compile(r"^([ \t]*)(?:for|while)\b", re.MULTILINE)
+_SIGNS = {
+    "+": "Add",
+    "-": "Sub",
+    "*": "Mult",
+    "/": "Div",
+    "//": "FloorDiv",
+    "%": "Mod",
+    "**": "Pow",
+    ">>": "RShift",
+}
+_OPERATORS = (
+    _SIGNS | {sign + "=": name for sign, name in _SIGNS.items()} | {"++": "Add", "--": "Sub", "in": "in"}
+)
 _DEFINES = frozenset({"def", "func", "fn", "function"})
 
 
@@ -49,7 +63,7 @@ def approach(tree: ast.Module, names: Names) -> dict[Hashable, float]:
 
 def approach_of_tokens(code: str, tokens: list[str]) -> dict[Hashable, float]:
     """The same features as far as they show without a tree: for broken code and other languages."""
-    seen: Counter[Observation] = Counter()
+    seen: Counter[Observation] = Counter(_nesting(code))
     for groups in _IMPORTS.findall(code):
         seen["library", next(name for name in groups if name)] += 1
     own = {name for before, name in pairwise(tokens) if before in _DEFINES}
@@ -58,14 +72,27 @@ def approach_of_tokens(code: str, tokens: list[str]) -> dict[Hashable, float]:
             seen["flow", _FLOW[token]] += 1
         elif token in _STYLE:
             seen["style", _STYLE[token]] += 1
-        elif after == "(" and token.isidentifier() and token not in KEYWORDS:
-            if before not in _DEFINES:
-                seen[_called(token, before, own)] += 1
-        elif token == "%":
-            seen["operator", "Mod"] += 1
-        elif token in {"//", ">>"} and after in {"1", "2"}:
-            seen["hint", "halves"] += 1
+        elif token in _OPERATORS:
+            seen["operator", _OPERATORS[token]] += 1
+            if token in {"//", "//=", ">>", ">>="} and after in {"1", "2"}:
+                seen["hint", "halves"] += 1
+        elif token == "[":
+            if before not in {")", "]"} and not before.isidentifier():
+                seen["structure", "list"] += 1
+        elif after == "(" and token.isidentifier() and token not in KEYWORDS and before not in _DEFINES:
+            seen[_called(token, before, own)] += 1
     return _weighted(seen)
+
+
+def _nesting(code: str) -> Iterator[Observation]:
+    """Depth of each loop, told from the indentation of the line that opens it."""
+    around: list[int] = []
+    for line in _LOOP_LINES.finditer(code):
+        indent = len(line[1].expandtabs(4))
+        while around and around[-1] >= indent:
+            around.pop()
+        around.append(indent)
+        yield "nest", f"loop{min(len(around), 4)}"
 
 
 def _called(name: str, before: str, own: set[str]) -> Observation:

@@ -35,16 +35,22 @@ def extract_code(text: str, language: str | None = None) -> Extract:
     something the blocks that only call it are dropped. Without a fence the longest part that parses as Python
     is taken (only when the language may be Python), and otherwise the whole text. Never raises.
     """
-    text = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
-    blocks = _answering(_fenced_blocks(text), language)
-    if blocks:
-        code = "\n\n".join(block.code.strip("\n") for block in blocks)
-        return Extract(code, "fenced", language or blocks[0].language)
-    if language is None or language.lower() in PYTHON:
-        part = longest_part(text)
+    found = unparsed_code(text, language)
+    if found.how == "whole" and (language is None or language.lower() in PYTHON):
+        part = longest_part(found.code)
         if part is not None:
             return Extract(part, "parsed", "python")
-    return Extract(text.strip("\n"), "whole", language)
+    return found
+
+
+def unparsed_code(text: str, language: str | None = None) -> Extract:
+    """The same without trying what parses: fenced blocks, else the whole text without its reasoning."""
+    text = _without_reasoning(text.replace("\r\n", "\n").replace("\r", "\n"))
+    blocks = _answering(_fenced_blocks(text), language)
+    if not blocks:
+        return Extract(text.strip("\n"), "whole", language)
+    code = "\n\n".join(block.code.strip("\n") for block in blocks)
+    return Extract(code, "fenced", language or blocks[0].language)
 
 
 def _without_reasoning(text: str) -> str:

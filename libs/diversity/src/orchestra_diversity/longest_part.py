@@ -9,13 +9,16 @@ from .parsing import Unparsable, parse
 
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b|[)\]}]")
 _OPENS = re.compile(
-    r"@|(?:async\s+)?(?:def|for|with)\b|(?:class|if|while|try|match|from|import|return)\b|.*[(\[{]\s*$|.*(?:\"\"\"|''')"
+    r"@|(?:async\s+)?(?:def|for|with)\b|(?:class|if|while|try|match|from|import|return)\b"
+    r"|.*[(\[{][ \t]*$|.*(?:\"\"\"|''')",
+    re.MULTILINE,
 )
 _BARE = re.compile(r"#[^\n]*|\s+")
 _MOST_JOINED = 60
 _MOST_CUTS = 12
-_PARSED_PER_CHAR = 30  # an ordinary answer needs 1 to 3; hostile ones are left early
+_PARSED_PER_CHAR = 20  # an ordinary answer needs 1 to 3; hostile ones are left early
 _PARSED_ANYWAY = 20_000
+_CALL = 60  # what a call costs beside its characters, in characters
 
 
 def longest_part(text: str) -> str | None:
@@ -80,7 +83,7 @@ class _Finder:
         return whole, taken
 
     def _error(self, code: str) -> Unparsable | None:
-        self._left -= len(code)
+        self._left -= len(code) + _CALL
         if self._left < 0:
             return Unparsable("too much to try")
         try:

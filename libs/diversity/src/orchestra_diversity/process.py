@@ -4,7 +4,7 @@ service."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -156,26 +156,31 @@ class DiversityProcess:
             at = _Progress()
             try:
                 child = await self._ready_child()
-                return await self._ask(child, self._job(samples, embeddings, forbidden), at)
+                return await self._ask(child, self._job(samples, embeddings, forbidden), at, forbidden)
             except (ChildEnded, TimeoutError) as error:
                 await self._drop_child()
                 ended += 1
                 if at.sample is None and (at.begun or ended > 1):
                     raise DiversityFailed(f"the measuring process {error}") from error
                 if at.sample in forbidden:
-                    raise DiversityFailed(
-                        f"sample {at.sample} cannot be read: {_blame(error, limits)}"
-                    ) from error
+                    raise DiversityFailed(f"sample {at.sample} cannot be read: {error}") from error
                 if at.sample is not None:
                     forbidden[at.sample] = _blame(error, limits)
                 if ended > limits.restarts:
                     reason = f"not parsed: {ended} other samples of the set ended the reader"
                     forbidden |= {index: reason for index in range(len(samples)) if index not in forbidden}
 
-    async def _ask(self, child: Child, job: bytes, at: _Progress) -> DiversityReport:
+    async def _ask(
+        self, child: Child, job: bytes, at: _Progress, forbidden: Container[int | None]
+    ) -> DiversityReport:
+        """Sends a job and follows its progress.
+
+        Only a sample that is parsed has a time of its own: to take tokens is linear work.
+        """
         await child.send(job)
         while True:
-            async with asyncio.timeout(self.limits.sample_seconds if at.sample is not None else None):
+            parsing = at.sample is not None and at.sample not in forbidden
+            async with asyncio.timeout(self.limits.sample_seconds if parsing else None):
                 fields, doubles = await child.receive()
             if "reading" not in fields:
                 return _outcome(fields, doubles)

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from .approach import approach, approach_of_tokens, approach_of_words
-from .extract import extract_code
+from .extract import extract_code, unparsed_code
 from .fingerprint import fingerprint
 from .lexical import lexical_features
 from .naming import collect_names
@@ -51,8 +51,7 @@ class Read:
 def read(sample: Sample, forbidden: str | None = None) -> Read:
     """Features of one sample. `forbidden` gives a reason not to parse it, which the reading then states."""
     if forbidden is not None:
-        found, problem = Extract(sample.text, "whole", sample.language), forbidden
-        return _by_tokens(found, problem)
+        return _by_tokens(unparsed_code(sample.text, sample.language), forbidden)
     found = extract_code(sample.text, sample.language)
     if found.language is not None and found.language.lower() not in PYTHON:
         return _by_tokens(found, f"no parser for {found.language}")
