@@ -71,7 +71,8 @@ def _model(entry: dict[str, Any]) -> types.CatalogueModel:
 
 
 def _training_use(model: types.CatalogueModel) -> TrainingUse:
-    """The strictest rule of the tiers that the model can be had from."""
+    """The first rule that speaks of the model: of premium, its family, its tier."""
     rules = {rule["when"]: rule for rule in data("models.yaml")["training_use_rules"]}
-    when = next(tier for tier in ("premium", "local", "together") if tier in model.tiers)
+    wanted = ("premium" if "premium" in model.tiers else model.family, *model.tiers)
+    when = next(name for name in wanted if name in rules)
     return TrainingUse.model_validate({key: value for key, value in rules[when].items() if key != "when"})
