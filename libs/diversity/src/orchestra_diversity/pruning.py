@@ -140,7 +140,8 @@ class _Pruner:
             return
         match body[-2:]:
             case [
-                ast.Assign(targets=[ast.Name(id=name)], value=value),
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value),
                 ast.Return(value=ast.Name(id=returned)),
             ] if name == returned and self._loads[name] == 1 and name not in self._declared:
                 body[-2:] = [ast.copy_location(ast.Return(value=value), body[-2])]
