@@ -25,7 +25,10 @@ V = TypeVar("V")
 class Frozen(BaseModel):
     """A part of the tree: immutable, and refuses keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    # Deferred: a service builds the parts that it reads, when it reads them.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
 
 
 class FrozenDict(dict[K, V]):
