@@ -15,7 +15,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from orchestra_errors import Internal, InvalidRequest, OrchestraError
+from orchestra_errors import Internal, InvalidRequest, NotYet, OrchestraError
 from orchestra_rpc.deadline import trimmed
 from orchestra_rpc.running_calls import RunningCall, RunningCalls
 from orchestra_rpc.settings import RpcSettings
@@ -155,6 +155,9 @@ def _kind_of(exc: Exception, method: str, trace_id: str) -> OrchestraError:
             while isinstance(first, ExceptionGroup):
                 first = first.exceptions[0]
             return _kind_of(first, method, trace_id)
+    if isinstance(exc, NotImplementedError):
+        # what the generated base class answers for a method that the servicer does not have
+        return NotYet(method.lstrip("/"))
     log.error("unexpected failure", method=method, exc_info=exc)
     return Internal(trace_id)
 
