@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra_diversity import extract_code
@@ -94,6 +94,7 @@ def test_another_language_is_never_tried_as_python() -> None:
 
 
 @given(st.text())
+@settings(deadline=None, max_examples=50)
 def test_any_text_is_read(text: str) -> None:
     found = extract_code(text)
     if found.how == "parsed":

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -21,6 +21,7 @@ vectors = hnp.arrays(
 
 
 @given(feature_sets)
+@settings(deadline=None, max_examples=50)
 def test_a_cosine_kernel_is_a_similarity_matrix(sets: list[dict[str, float]]) -> None:
     similarity = cosine(sets)
     assert similarity.shape == (len(sets), len(sets))
@@ -31,6 +32,7 @@ def test_a_cosine_kernel_is_a_similarity_matrix(sets: list[dict[str, float]]) ->
 
 
 @given(feature_sets)
+@settings(deadline=None, max_examples=50)
 def test_a_cosine_kernel_agrees_with_the_definition(sets: list[dict[str, float]]) -> None:
     similarity = cosine(sets)
     for i, one in enumerate(sets):
@@ -42,6 +44,7 @@ def test_a_cosine_kernel_agrees_with_the_definition(sets: list[dict[str, float]]
 
 
 @given(vectors)
+@settings(deadline=None, max_examples=50)
 def test_a_semantic_kernel_is_positive_semidefinite_whatever_the_embeddings(rows: np.ndarray) -> None:
     similarity = semantic_kernel(rows, len(rows))
     assert np.linalg.eigvalsh(similarity)[0] > -1e-9
@@ -50,6 +53,7 @@ def test_a_semantic_kernel_is_positive_semidefinite_whatever_the_embeddings(rows
 
 
 @given(feature_sets, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=50)
 def test_the_effective_number_lies_between_one_and_n_and_ignores_the_order(sets, random) -> None:
     score = effective_number(cosine(sets))
     assert 1.0 <= score <= len(sets)
@@ -58,12 +62,14 @@ def test_the_effective_number_lies_between_one_and_n_and_ignores_the_order(sets,
 
 
 @given(st.integers(1, 40))
+@settings(deadline=None, max_examples=50)
 def test_copies_count_once_and_strangers_each(n: int) -> None:
     assert effective_number(np.ones((n, n))) == pytest.approx(1.0, abs=1e-9)
     assert effective_number(np.eye(n)) == pytest.approx(n, abs=1e-9)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=50)
 def test_groups_of_copies_count_by_the_entropy_of_their_sizes(sizes: list[int]) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     similarity = (labels[:, None] == labels[None, :]).astype(float)
@@ -73,6 +79,7 @@ def test_groups_of_copies_count_by_the_entropy_of_their_sizes(sizes: list[int]) 
 
 
 @given(st.integers(2, 30), st.floats(0.0, 1.0))
+@settings(deadline=None, max_examples=50)
 def test_equal_overlap_has_the_closed_form(n: int, overlap: float) -> None:
     """K = (1 - s) I + s 1 has one eigenvalue 1 + (n - 1) s and n - 1 of 1 - s."""
     similarity = np.full((n, n), overlap) + (1.0 - overlap) * np.eye(n)

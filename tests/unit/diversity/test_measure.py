@@ -37,7 +37,7 @@ def of(*codes: str, model: str = "m") -> DiversityReport:
 
 class TestOfAnySet:
     @given(answers)
-    @settings(max_examples=60)
+    @settings(deadline=None, max_examples=60)
     def test_every_kernel_is_a_similarity_matrix_with_a_score_within_its_bounds(
         self, samples: list[Sample]
     ) -> None:
@@ -54,7 +54,7 @@ class TestOfAnySet:
             assert sorted(index for group in groups for index in group) == list(range(n))
 
     @given(answers, st.randoms(use_true_random=False))
-    @settings(max_examples=40)
+    @settings(deadline=None, max_examples=40)
     def test_the_order_of_the_samples_does_not_matter(
         self, samples: list[Sample], rng: random.Random
     ) -> None:
@@ -69,7 +69,7 @@ class TestOfAnySet:
         assert shuffled.lexical_figures.self_bleu == pytest.approx(report.lexical_figures.self_bleu)
 
     @given(texts, st.integers(2, 6))
-    @settings(max_examples=40)
+    @settings(deadline=None, max_examples=40)
     def test_copies_are_one_answer(self, text: str, n: int) -> None:
         report = measure([Sample(text, "m")] * n)
         for name in KERNELS:

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra_diversity import (
@@ -27,6 +27,7 @@ TWO_PAIRS = [[1.0, 1.0, 0.1, 0.1], [1.0, 1.0, 0.1, 0.1], [0.1, 0.1, 1.0, 1.0], [
 
 @pytest.mark.parametrize("method", METHODS)
 @given(sets=feature_sets, m=st.integers(1, 12))
+@settings(deadline=None, max_examples=50)
 def test_a_selection_holds_m_different_samples(method, sets, m) -> None:
     chosen = select_diverse(cosine(sets), m, method=method)
     assert len(chosen) == len(set(chosen)) == min(m, len(sets))
