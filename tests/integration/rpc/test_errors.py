@@ -16,6 +16,7 @@ from orchestra_errors import (
     InvalidRequest,
     NoCapacity,
     NotFound,
+    NotYet,
     OrchestraError,
     PeerFailed,
     Violations,
@@ -234,3 +235,15 @@ async def test_a_handler_that_hides_its_cancellation_changes_nothing(
         async with call_stream(caller.stream(text("x"), timeout=0.3)) as events:
             async for _ in events:
                 pass
+
+
+async def test_a_method_that_nobody_wrote_yet_says_so(net: Any, probe_type: Any, text: Any) -> None:
+    """Generated base classes raise NotImplementedError; that is no accident of ours."""
+
+    async def ask(request: Any, context: Any) -> Any:
+        raise NotImplementedError("Method not implemented!")
+
+    caller = await net.caller(await net.server(probe_type(ask=ask)))
+    with pytest.raises(NotYet) as raised:
+        await call_unary(caller.ask(text("x")))
+    assert raised.value.metadata == {"missing": "test.v1.ProbeService/Ask"}
