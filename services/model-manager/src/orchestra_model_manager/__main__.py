@@ -1,0 +1,28 @@
+"""`python -m orchestra_model_manager`: settings in, run, exit code out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from orchestra_config import ConfigError, load
+from orchestra_errors import OrchestraError
+from orchestra_model_manager.app import run
+from orchestra_model_manager.config import Settings
+from orchestra_rpc import PortInUse
+from orchestra_telemetry import MetricsPortInUse, configure_logging
+
+
+def main() -> int:
+    settings = Settings()
+    configure_logging("model-manager", format=settings.log_format, level=settings.log_level)
+    try:
+        asyncio.run(run(settings, load()))
+    except (ConfigError, PortInUse, MetricsPortInUse, OrchestraError) as error:
+        print(f"model-manager: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

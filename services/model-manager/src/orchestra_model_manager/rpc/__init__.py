@@ -1,0 +1,1 @@
+"""Proto to flow and back."""
