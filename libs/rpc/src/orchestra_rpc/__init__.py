@@ -7,6 +7,7 @@ from orchestra_rpc.health import Check
 from orchestra_rpc.lifecycle import Shutdown, serve
 from orchestra_rpc.paging import Page, page_of
 from orchestra_rpc.server import PortInUse, RunningServer, Service, running
+from orchestra_rpc.service_settings import ServiceSettings, SettingsError
 from orchestra_rpc.settings import RpcSettings
 from orchestra_rpc.status import (
     error_from_rpc,
@@ -27,6 +28,8 @@ __all__ = [
     "RpcSettings",
     "RunningServer",
     "Service",
+    "ServiceSettings",
+    "SettingsError",
     "Shutdown",
     "call_stream",
     "call_unary",

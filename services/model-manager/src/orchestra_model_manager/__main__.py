@@ -9,16 +9,17 @@ from orchestra_config import ConfigError, load
 from orchestra_errors import OrchestraError
 from orchestra_model_manager.app import run
 from orchestra_model_manager.config import Settings
-from orchestra_rpc import PortInUse
+from orchestra_rpc import PortInUse, SettingsError
 from orchestra_telemetry import MetricsPortInUse, configure_logging
 
 
 def main() -> int:
-    settings = Settings()
-    configure_logging("model-manager", format=settings.log_format, level=settings.log_level)
+    """0 after a drain; 1 with one line per reason why it cannot start."""
     try:
+        settings = Settings.from_environment()
+        configure_logging("model-manager", format=settings.log_format, level=settings.log_level)
         asyncio.run(run(settings, load()))
-    except (ConfigError, PortInUse, MetricsPortInUse, OrchestraError) as error:
+    except (SettingsError, ConfigError, PortInUse, MetricsPortInUse, OrchestraError) as error:
         print(f"model-manager: {error}", file=sys.stderr)
         return 1
     return 0

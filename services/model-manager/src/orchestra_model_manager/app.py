@@ -27,7 +27,7 @@ from orchestra_model_manager.flows.registry import Registry
 from orchestra_model_manager.flows.swap import Swapping
 from orchestra_model_manager.ports import State
 from orchestra_model_manager.rpc.servicer import ModelManagerServicer
-from orchestra_rpc import Background, RpcSettings, Service, Shutdown, serve
+from orchestra_rpc import Background, Service, Shutdown, serve
 from orchestra_telemetry import Telemetry
 
 SERVICE = "orchestra.models.v1.ModelManagerService"
@@ -74,7 +74,7 @@ async def run(settings: Settings, config: Config, on_bound: Callable[[str, int],
     shutdown.add("telemetry", telemetry.close, after=["nodes"])
     await serve(
         [Service(SERVICE, pb_grpc.add_ModelManagerServiceServicer_to_server, servicer)],
-        settings=RpcSettings(listen=settings.listen, drain_s=settings.drain_s),
+        settings=settings.rpc(),
         telemetry=telemetry,
         shutdown=shutdown,
         open_ended=[f"/{SERVICE}/WatchPlacements", f"/{SERVICE}/RegisterNode", f"/{SERVICE}/SwapModels"],
