@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestra_rpc import ServiceSettings, SettingsError
+from orchestra_rpc import Port, ServiceSettings, SettingsError
 
 
 class Settings(ServiceSettings):
     listen: str = "127.0.0.1:50059"
-    metrics_port: int = 51059
+    metrics_port: Port = 51059
     state_dir: Path = Path("state")
     slots: int = 4
 

@@ -7,7 +7,7 @@ from orchestra_rpc.health import Check
 from orchestra_rpc.lifecycle import Shutdown, serve
 from orchestra_rpc.paging import Page, page_of
 from orchestra_rpc.server import PortInUse, RunningServer, Service, running
-from orchestra_rpc.service_settings import ServiceSettings, SettingsError
+from orchestra_rpc.service_settings import Port, ServiceSettings, SettingsError
 from orchestra_rpc.settings import RpcSettings
 from orchestra_rpc.status import (
     error_from_rpc,
@@ -24,6 +24,7 @@ __all__ = [
     "Deadline",
     "MeshChannel",
     "Page",
+    "Port",
     "PortInUse",
     "RpcSettings",
     "RunningServer",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestra_rpc.settings import RpcSettings
 
 PREFIX = "ORCHESTRA_"
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A subclass that gives a default repeats the type, so the bounds are part of it."""
 
 
 class SettingsError(Exception):
@@ -19,7 +21,7 @@ class SettingsError(Exception):
 
 
 class ServiceSettings(BaseModel):
-    """Each field is the variable `ORCHESTRA_` + its name in capitals. Services subclass with their own defaults.
+    """Each field is the variable `ORCHESTRA_` + its name in capitals; services subclass with their defaults.
 
     A plain model rather than pydantic-settings, whose import costs each process 10 MB.
     """
@@ -28,7 +30,7 @@ class ServiceSettings(BaseModel):
 
     listen: str
     """host:port; port 0 lets the system choose."""
-    metrics_port: int = Field(ge=0, le=65535)
+    metrics_port: Port
     """0: no metrics."""
     metrics_host: str = "127.0.0.1"
     state_dir: Path

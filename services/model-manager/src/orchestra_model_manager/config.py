@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestra_rpc import ServiceSettings
+from orchestra_rpc import Port, ServiceSettings
 
 
 class Settings(ServiceSettings):
     """`state_dir` holds the phase, the rotation's position, swaps and holds."""
 
     listen: str = "127.0.0.1:50051"
-    metrics_port: int = 51051
+    metrics_port: Port = 51051
     state_dir: Path = Path(".orchestra/model-manager")
     drain_s: float = 5.0
