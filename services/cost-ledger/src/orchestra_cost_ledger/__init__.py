@@ -1,0 +1,1 @@
+"""Every cent: prices, reservations, usage, budgets, tenants' keys and reports, in integer nano-dollars."""

@@ -1,0 +1,1 @@
+"""The ledger on SQLite: WAL, synchronous FULL, one writer thread that commits many calls at once."""

@@ -1,0 +1,95 @@
+"""Reserving: each wish is admitted or refused by one conditional statement over all the budgets that it
+matches.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+
+from orchestra_cost_ledger.adapters.sqlite import holds
+from orchestra_cost_ledger.adapters.sqlite.budgets import KnownBudgets, standing
+from orchestra_cost_ledger.domain.budget import Budget, Standing
+from orchestra_cost_ledger.domain.reservation import Held, Outcome, Reason, Refused, Wish
+
+# The subquery names no column of the row that is updated, so it is asked once, before anything changes.
+_TAKE = """UPDATE budget_periods SET reserved_nanos = reserved_nanos + ?
+    WHERE (budget_id, period_start) IN (VALUES {0})
+    AND NOT EXISTS (
+        SELECT 1 FROM budget_periods p JOIN budgets b ON b.budget_id = p.budget_id
+        WHERE (p.budget_id, p.period_start) IN (VALUES {0}) AND (b.frozen
+            OR (b.hard AND p.spent_nanos + p.reserved_nanos + p.leased_nanos + ? > b.limit_nanos)))"""
+
+
+def reserve(db: sqlite3.Connection, known: KnownBudgets, wishes: Sequence[Wish], now: int) -> list[Outcome]:
+    """In the order of the wishes."""
+    holds.expire(db, now)
+    return [_repeated(db, wish) or _admit(db, known, wish, now) for wish in wishes]
+
+
+def release(db: sqlite3.Connection, reservation_ids: Sequence[str]) -> int:
+    """How many of them held something until now."""
+    return holds.close(db, reservation_ids, "released")
+
+
+def _repeated(db: sqlite3.Connection, wish: Wish) -> Held | None:
+    row = db.execute(
+        "SELECT reservation_id, attempt_id, nanos, expires_at, price_version FROM reservations"
+        " WHERE attempt_id = ? AND state IN ('held', 'unknown', 'settled')",
+        (wish.attempt_id,),
+    ).fetchone()
+    return Held(*row) if row else None
+
+
+def _admit(db: sqlite3.Connection, known: KnownBudgets, wish: Wish, now: int) -> Outcome:
+    budgets = [one for one in known.matching(db, wish.dimensions) if not one.electricity_only]
+    if wish.nanos is None and (refusal := _unpriced(db, budgets, now)):
+        return refusal
+    nanos = wish.nanos or 0
+    periods = [(budget.budget_id, budget.period_at(now)) for budget in budgets]
+    if periods and not _take(db, periods, nanos):
+        return _why_not(db, budgets, nanos, now)
+    held = Held(uuid.uuid4().hex, wish.attempt_id, nanos, wish.expires_at, wish.price_version)
+    row = (held.reservation_id, held.attempt_id, "held", nanos, held.expires_at, held.price_version)
+    db.execute(
+        "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, *wish.dimensions, wish.model, now),
+    )
+    db.executemany(
+        "INSERT INTO reservation_holds VALUES (?, ?, ?, ?)",
+        [(held.reservation_id, budget_id, start, nanos) for budget_id, start in periods],
+    )
+    return held
+
+
+def _take(db: sqlite3.Connection, periods: list[tuple[str, int]], nanos: int) -> bool:
+    db.executemany(
+        "INSERT INTO budget_periods (budget_id, period_start) VALUES (?, ?) ON CONFLICT DO NOTHING", periods
+    )
+    places = ", ".join(["(?, ?)"] * len(periods))
+    flat = [value for period in periods for value in period]
+    return db.execute(_TAKE.format(places), (nanos, *flat, *flat, nanos)).rowcount > 0
+
+
+def _unpriced(db: sqlite3.Connection, budgets: list[Budget], now: int) -> Refused | None:
+    """What has no price cannot be promised to stay within a hard budget."""
+    for budget in budgets:
+        if budget.frozen:
+            return Refused(Reason.BUDGET_FROZEN, standing(db, budget, now), 0)
+    for budget in budgets:
+        if budget.hard:
+            return Refused(Reason.PRICE_UNKNOWN, standing(db, budget, now), 0)
+    return None
+
+
+def _why_not(db: sqlite3.Connection, budgets: list[Budget], nanos: int, now: int) -> Refused:
+    """The frozen budget, else the hard one that has the least left."""
+    seen = [standing(db, budget, now) for budget in budgets if budget.frozen or budget.hard]
+
+    def tightness(one: Standing) -> tuple[bool, int]:
+        return (not one.budget.frozen, one.left_nanos)
+
+    tightest = min(seen, key=tightness)
+    reason = Reason.BUDGET_FROZEN if tightest.budget.frozen else Reason.BUDGET_EXCEEDED
+    return Refused(reason, tightest, nanos)

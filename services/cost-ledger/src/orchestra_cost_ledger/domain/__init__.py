@@ -1,0 +1,1 @@
+"""Values and decisions of money; no clock, store or wire."""

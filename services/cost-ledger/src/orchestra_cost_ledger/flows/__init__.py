@@ -1,0 +1,1 @@
+"""What the ledger does, as short stories over its store."""
