@@ -1,0 +1,101 @@
+"""The cost-ledger over gRPC, and the price book as last heard from it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
+from orchestra.ledger.v1 import entry_pb2
+from orchestra_accounting import PriceBook
+from orchestra_errors import BudgetExceeded, FailedPrecondition, OrchestraError, Unavailable
+from orchestra_rpc import call_unary
+
+if TYPE_CHECKING:
+    from orchestra.ledger.v1.cost_ledger_service_pb2_grpc import CostLedgerServiceAsyncStub
+
+log = structlog.get_logger()
+_PAGE = 1000
+_BACK_OFF_S = 1.0
+
+
+class LedgerClient:
+    """Implements the port Ledger. `budget_s` bounds what a reservation may delay a request."""
+
+    def __init__(self, stub: CostLedgerServiceAsyncStub, budget_s: float) -> None:
+        self._stub = stub
+        self._budget_s = budget_s
+
+    async def reserve_many(
+        self, wishes: Sequence[pb.ReservationWish]
+    ) -> Sequence[entry_pb2.Reservation | OrchestraError]:
+        request = pb.ReserveRequest(request_id=str(uuid.uuid4()), wishes=wishes)
+        try:
+            answer = await call_unary(self._stub.Reserve(request, timeout=self._budget_s))
+        except OrchestraError as error:
+            log.info("no reservation", reason=error.reason)
+            raise Unavailable("the cost-ledger, without which no priced call leaves", _BACK_OFF_S) from error
+        return [
+            outcome.reservation if outcome.HasField("reservation") else _refused(outcome.refusal)
+            for outcome in answer.outcomes
+        ]
+
+    async def release(self, reservation_ids: Sequence[str]) -> None:
+        request = pb.ReleaseRequest(request_id=str(uuid.uuid4()), reservation_ids=reservation_ids)
+        await call_unary(self._stub.Release(request, timeout=self._budget_s))
+
+    async def record_feedback(self, request_id: str, feedback: Sequence[entry_pb2.Feedback]) -> int:
+        request = pb.RecordUsageRequest(request_id=request_id, feedback=feedback)
+        answer = await call_unary(self._stub.RecordUsage(request))
+        return answer.feedback_recorded
+
+    async def costs(self, request: pb.QueryCostsRequest) -> pb.QueryCostsResponse:
+        return await call_unary(self._stub.QueryCosts(request))
+
+
+def _refused(refusal: pb.ReservationRefusal) -> OrchestraError:
+    if refusal.reason == "BUDGET_EXCEEDED":
+        left = refusal.left_nanos if refusal.HasField("left_nanos") else 0
+        return BudgetExceeded(refusal.budget_name or refusal.budget_id, refusal.needed_nanos, left)
+    return FailedPrecondition(refusal.budget_name or "budget", refusal.message or refusal.reason)
+
+
+class PriceFeed:
+    """Implements the port Prices: asked for now and then, kept while the ledger is gone."""
+
+    def __init__(self, stub: CostLedgerServiceAsyncStub, every_s: float) -> None:
+        self._stub = stub
+        self._every_s = every_s
+        self._book = PriceBook()
+        self.heard = asyncio.Event()
+        """Set once prices have come."""
+
+    def price(self, provider: str, model: str) -> entry_pb2.Price | None:
+        return self._book.lookup(provider, model)
+
+    async def watch(self) -> None:
+        """Run for ever."""
+        while True:
+            try:
+                self._book = PriceBook(await self._all())
+                self.heard.set()
+                pause = self._every_s
+            except OrchestraError as error:
+                log.info("prices not heard, the last ones stay", reason=error.reason)
+                pause = min(_BACK_OFF_S, self._every_s)
+            await asyncio.sleep(pause)
+
+    async def _all(self) -> list[entry_pb2.Price]:
+        prices: list[entry_pb2.Price] = []
+        token = ""
+        while True:
+            request = pb.ListPricesRequest(page_size=_PAGE, page_token=token)
+            answer = await call_unary(self._stub.ListPrices(request, timeout=5.0))
+            prices += answer.prices
+            token = answer.next_page_token
+            if not token:
+                return prices
