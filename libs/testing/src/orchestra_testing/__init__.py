@@ -4,5 +4,15 @@ from .clock import FakeClock
 from .local_mesh import LocalMesh
 from .models import model_file
 from .otlp import OtlpReceiver, SeenSpan
+from .requests import GEMMA, SMOL, generate_request
 
-__all__ = ["FakeClock", "LocalMesh", "OtlpReceiver", "SeenSpan", "model_file"]
+__all__ = [
+    "GEMMA",
+    "SMOL",
+    "FakeClock",
+    "LocalMesh",
+    "OtlpReceiver",
+    "SeenSpan",
+    "generate_request",
+    "model_file",
+]
