@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from pathlib import Path
 
 import grpc
@@ -14,9 +15,10 @@ from orchestra.ledger.v1 import cost_ledger_service_pb2_grpc as pb_grpc
 from orchestra.ledger.v1.entry_pb2 import UsageEntry
 from orchestra_accounting import LedgerShipper, Spool
 from orchestra_errors import InvalidRequest, Unavailable
-from orchestra_rpc import RpcSettings, Service, running
+from orchestra_rpc import Deadline, RpcSettings, Service, current_deadline, deadline_scope, running
 
 Make = Callable[..., UsageEntry]
+call: ContextVar[str] = ContextVar("call", default="")
 
 
 class RecordingLedger(pb_grpc.CostLedgerServiceServicer):
@@ -123,4 +125,28 @@ async def test_a_flush_against_a_ledger_that_is_away_says_so_in_time(tmp_path: P
     await spool.close()
     spool = await Spool.open(tmp_path)
     assert not spool.all_delivered
+    await spool.close()
+
+
+async def test_what_comes_from_one_call_is_sent_in_its_context(tmp_path: Path, entry: Make) -> None:
+    class Stub:
+        async def RecordUsage(self, request: pb.RecordUsageRequest, timeout: float) -> pb.RecordUsageResponse:
+            seen.append((call.get(), current_deadline(), len(request.entries)))
+            return pb.RecordUsageResponse()
+
+    seen: list[tuple[str, object, int]] = []
+    spool = await Spool.open(tmp_path)
+    shipper = LedgerShipper(Stub(), spool)  # type: ignore[arg-type]
+    shipper.start()
+    token = call.set("mine")
+    with deadline_scope(Deadline.after(0.0)):
+        spool.record(entry(1, trace_id="a"))
+    call.reset(token)
+    assert await shipper.flush(5)
+    for trace in "ab":
+        spool.record(entry(trace, trace_id=trace))
+    assert await shipper.flush(5)
+    assert seen[0] == ("mine", None, 1)
+    assert sum(count for _, _, count in seen) == 3
+    await shipper.close()
     await spool.close()
