@@ -1,0 +1,116 @@
+"""What a GGUF file says about itself, and whether it is whole. Reads the head only."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestra_errors import DataLoss
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
+}  # fmt: skip
+# bytes and elements of one block, for tensor types of ggml
+_BLOCKS = {
+    0: (4, 1), 1: (2, 1), 2: (18, 32), 3: (20, 32), 6: (22, 32), 7: (24, 32), 8: (34, 32), 10: (84, 256),
+    11: (110, 256), 12: (144, 256), 13: (176, 256), 14: (210, 256), 20: (18, 32), 23: (136, 256), 30: (2, 1),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFacts:
+    """`context_tokens` is what the model was trained for; None or empty where the file does not say."""
+
+    architecture: str
+    context_tokens: int | None
+    quantization: str
+    has_chat_template: bool
+
+    @classmethod
+    def read(cls, path: Path) -> GgufFacts:
+        """Raises DataLoss for a file that is no GGUF or is cut short, OSError when it cannot be read."""
+        with path.open("rb") as file:
+            if file.read(4) != _MAGIC:
+                raise DataLoss(str(path), "it does not begin as a GGUF file does")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                try:
+                    metadata = _read_head(data)
+                except (struct.error, IndexError, UnicodeDecodeError, KeyError) as error:
+                    raise DataLoss(str(path), "its head cannot be read") from error
+        if metadata is None:
+            raise DataLoss(str(path), "it is shorter than its tensors")
+        architecture = str(metadata.get("general.architecture", ""))
+        length = metadata.get(f"{architecture}.context_length")
+        return cls(
+            architecture=architecture,
+            context_tokens=int(length) if length else None,
+            quantization=_FILE_TYPES.get(metadata.get("general.file_type", -1), ""),
+            has_chat_template=bool(metadata.get("tokenizer.chat_template")),
+        )
+
+
+def _read_head(data: mmap.mmap) -> dict[str, Any] | None:
+    """Metadata without its arrays; None when the file ends before its last tensor does."""
+    cursor = _Cursor(data, 4)
+    if cursor.number("I") not in _VERSIONS:
+        raise KeyError("version")
+    tensors, pairs = cursor.number("Q"), cursor.number("Q")
+    metadata: dict[str, Any] = {}
+    for _ in range(pairs):
+        key = cursor.text()
+        value = cursor.value(cursor.number("I"))
+        if value is not None:
+            metadata[key] = value
+    end = 0
+    for _ in range(tensors):
+        cursor.text()
+        elements = 1
+        for _ in range(cursor.number("I")):
+            elements *= cursor.number("Q")
+        size, per_block = _BLOCKS.get(cursor.number("I"), (0, 1))
+        end = max(end, cursor.number("Q") + elements // per_block * size)
+    alignment = int(metadata.get("general.alignment", 32))
+    begin = -(-cursor.at // alignment) * alignment
+    return metadata if begin + end <= len(data) else None
+
+
+class _Cursor:
+    def __init__(self, data: mmap.mmap, at: int) -> None:
+        self._data = data
+        self.at = at
+
+    def number(self, kind: str) -> Any:
+        (value,) = struct.unpack_from(f"<{kind}", self._data, self.at)
+        self.at += struct.calcsize(f"<{kind}")
+        return value
+
+    def text(self) -> str:
+        length: int = self.number("Q")
+        begin, self.at = self.at, self.at + length
+        if self.at > len(self._data):
+            raise IndexError("text")
+        return self._data[begin : self.at].decode()
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.text()
+        if kind != _ARRAY:
+            return self.number(_SCALARS[kind])
+        inner, count = self.number("I"), self.number("Q")
+        if inner == _STRING:
+            for _ in range(count):
+                length: int = self.number("Q")
+                self.at += length
+        else:
+            self.at += struct.calcsize(_SCALARS[inner]) * count
+        return None

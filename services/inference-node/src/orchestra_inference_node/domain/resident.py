@@ -1,0 +1,117 @@
+"""A model that this node holds, or is about to hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from orchestra_inference_node.domain.restarts import Restarts
+
+
+class State(Enum):
+    """Of a worker, as the contract names them."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DEGRADED = "degraded"
+    DRAINING = "draining"
+    NOT_SERVING = "not serving"
+
+
+class Stage(Enum):
+    """How far a load is."""
+
+    VERIFYING = "verifying"
+    STARTING_WORKER = "starting worker"
+    LOADING_WEIGHTS = "loading weights"
+    WARMING_UP = "warming up"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to load and how; two that are equal make the same worker."""
+
+    model: str
+    path: str
+    engine: str
+    expected_revision: str = ""
+    device_ids: tuple[str, ...] = ()
+    context_tokens: int | None = None
+    slots: int | None = None
+    quantization: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    chat: bool = True
+    queue_limit: int | None = None
+
+
+@dataclass(slots=True)
+class Resident:
+    """The worker of one model as the daemon sees it.
+
+    Times are seconds; `serving_since` is on the monotonic clock.
+    """
+
+    wanted: Wanted
+    worker_id: str
+    engine: str
+    device_ids: tuple[str, ...]
+    load_began: float
+    degraded: str = ""
+    instance_id: str = ""
+    address: str = ""
+    state: State = State.STARTING
+    reason: str = ""
+    stage: Stage = Stage.VERIFYING
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    revision: str = ""
+    quantization: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    slots_free: int = 0
+    queued: int = 0
+    tokens_per_second: float | None = None
+    restarts: Restarts = field(default_factory=Restarts)
+    serving_since: float | None = None
+    started_at: float = 0.0
+    cut_calls: int = 0
+
+    def starts(self, instance_id: str, now: float) -> None:
+        """A new process is about to hold the model; `now` is wall time."""
+        self.instance_id = instance_id
+        self.address = ""
+        self.state = State.STARTING
+        self.stage = Stage.STARTING_WORKER
+        self.facts = {}
+        self.serving_since = None
+        self.started_at = now
+
+    def serves(self, address: str, facts: dict[str, Any], now: float) -> None:
+        """The process answers; `now` is monotonic."""
+        self.address = address
+        self.facts = facts
+        self.slots_free = facts["slots"]
+        self.queued = 0
+        self.serving_since = now
+        self.stage = Stage.READY
+        if self.restarts.too_often:
+            self.state, self.reason = State.DEGRADED, f"died {self.restarts.in_row} times in a row"
+        elif self.degraded:
+            self.state, self.reason = State.DEGRADED, self.degraded
+        else:
+            self.state, self.reason = State.SERVING, ""
+
+    def died(self, because: str, now: float) -> None:
+        """The process is gone and another will follow; `now` is monotonic."""
+        lived = 0.0 if self.serving_since is None else now - self.serving_since
+        self.restarts = self.restarts.after_death(lived)
+        self.address = ""
+        self.slots_free = self.queued = 0
+        self.tokens_per_second = None
+        self.state = State.NOT_SERVING
+        self.reason = f"{because}; starts again in {self.restarts.wait_s:g} s"
+
+    @property
+    def usable(self) -> bool:
+        return self.state in (State.SERVING, State.DEGRADED) and bool(self.address)

@@ -1,0 +1,81 @@
+"""Calls that reach the daemon and are for one of its workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TypeAlias
+
+from orchestra.generation.v1 import request_pb2
+from orchestra.inference.v1 import inference_service_pb2 as pb
+from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
+from orchestra_errors import InvalidRequest, OrchestraError, Unavailable, WorkerLost, WrongInstance
+from orchestra_inference_node.domain.resident import Resident
+from orchestra_rpc import call_stream, call_unary
+
+Stubs: TypeAlias = "Callable[[str], pb_grpc.InferenceServiceAsyncStub]"
+Find = Callable[[str], Resident]
+_RETRY_S = 1.0
+
+
+class Forwarding:
+    """Finds the worker of a call and passes it on as it came."""
+
+    def __init__(self, instance_id: str, find: Find, stubs: Stubs) -> None:
+        self._instance_id = instance_id
+        self._find = find
+        self._stubs = stubs
+
+    def resident_for(
+        self, generation: request_pb2.GenerationRequest, hop: request_pb2.HopContext
+    ) -> Resident:
+        """Raises InvalidRequest without a model's name, NotFound, WrongInstance, or Unavailable while it
+        starts."""
+        model = generation.routing.model
+        if not model:
+            raise InvalidRequest.of("generation.routing.model", "must be set")
+        resident = self.serving(model)
+        expected = hop.expected_instance_id
+        if expected and expected not in (self._instance_id, resident.instance_id):
+            raise WrongInstance(expected, resident.instance_id)
+        return resident
+
+    def serving(self, model: str) -> Resident:
+        """Raises NotFound, or Unavailable while it does not serve."""
+        resident = self._find(model)
+        if not resident.usable:
+            raise Unavailable(
+                f"model {model} ({resident.state.value}{': ' if resident.reason else ''}{resident.reason})",
+                retry_after=_RETRY_S,
+            )
+        return resident
+
+    async def generate(self, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        """The worker's events, unchanged."""
+        resident = self.resident_for(request.generation, request.hop)
+        passed = pb.GenerateRequest(generation=request.generation, hop=request.hop)
+        passed.hop.expected_instance_id = resident.instance_id
+        try:
+            async with call_stream(self._stubs(resident.address).Generate(passed)) as events:
+                async for event in events:
+                    yield event
+        except OrchestraError as error:
+            raise lost_or(error, resident) from error
+
+    async def count_tokens(self, request: pb.CountTokensRequest) -> pb.CountTokensResponse:
+        if not request.model:
+            raise InvalidRequest.of("model", "must be set")
+        resident = self.serving(request.model)
+        try:
+            return await call_unary(self._stubs(resident.address).CountTokens(request))
+        except OrchestraError as error:
+            raise lost_or(error, resident) from error
+
+
+def lost_or(error: OrchestraError, resident: Resident) -> OrchestraError:
+    """A broken connection to a worker is a lost worker; what it said itself stays as it is."""
+    if error.reason in ("PEER_FAILED", "UNAVAILABLE") and error.status_code == "UNAVAILABLE":
+        if error.reason == "UNAVAILABLE" and "engine" in error.message:
+            return error
+        wait = max(_RETRY_S, resident.restarts.wait_s)
+        return WorkerLost(resident.wanted.model, "its process ended", retry_after=wait)
+    return error

@@ -1,0 +1,44 @@
+"""`python -m orchestra_inference_node.worker REPORT_FD`, with the order as the first line of stdin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Literal, cast
+
+from orchestra_errors import OrchestraError
+from orchestra_inference_node.adapters.engines import open_engine
+from orchestra_inference_node.worker.app import run_worker
+from orchestra_inference_node.worker.link import Reports, die_with_parent, read_line
+from orchestra_inference_node.worker.order import Order
+from orchestra_rpc import PortInUse
+from orchestra_telemetry import configure_logging
+
+
+def main() -> int:
+    line = read_line()
+    if not line:
+        return 1
+    order = Order.read(line)
+    die_with_parent(order.parent)
+    reports = Reports(int(sys.argv[1]))
+    log_format = cast(Literal["json", "console"], order.log_format)
+    configure_logging("inference-node-worker", log_format, order.log_level, instance=order.instance_id)
+    reports.send("loading")
+    try:
+        engine = open_engine(order.engine, order.load_settings())
+        return asyncio.run(run_worker(order, engine, reports))
+    except OrchestraError as error:
+        reports.send("failed", why=error.message)
+    except (RuntimeError, PortInUse, OSError) as error:
+        reports.send("failed", why=str(error))
+    return 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # the engine's own threads need no farewell: the system takes the memory back
+    os._exit(code)

@@ -1,0 +1,65 @@
+"""What the daemon tells a worker at its start, and the reports that come back. One JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestra_inference_node.ports import LoadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything that a worker needs to know; it reads no file and no environment of its own."""
+
+    model: str
+    path: str
+    engine: str
+    node_id: str
+    worker_id: str
+    instance_id: str
+    revision: str
+    quantization: str
+    host: str
+    """Under which callers reach this host."""
+    listen_host: str
+    ports: list[int]
+    """Tried in turn: what is free when they are bound is not known before."""
+    parent: int
+    """Process id of the daemon: the worker ends with it."""
+    scratch: str
+    context_tokens: int | None = None
+    slots: int | None = None
+    queue_limit: int = 256
+    chat: bool = True
+    device_threads: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    heartbeat_s: float = 5.0
+    otlp_endpoint: str = ""
+    log_format: str = "json"
+    log_level: str = "info"
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def read(cls, line: bytes) -> Order:
+        return cls(**json.loads(line))
+
+    def load_settings(self) -> LoadSettings:
+        return LoadSettings(
+            model=self.model,
+            path=Path(self.path),
+            context_tokens=self.context_tokens,
+            slots=self.slots,
+            chat=self.chat,
+            device_threads=self.device_threads,
+            options=self.options,
+            scratch=Path(self.scratch),
+        )
+
+
+Report = dict[str, Any]
+"""`{"at": "loading" | "warming" | "ready" | "status" | "failed" | "drained", …}`"""
