@@ -40,7 +40,7 @@ class LedgerProcess:
         own = {
             "ORCHESTRA_CONFIG": str(self._config),
             "ORCHESTRA_STATE_DIR": str(self.folder / "state"),
-            "ORCHESTRA_LISTEN": f"127.0.0.1:{self._port}",
+            "ORCHESTRA_LISTEN": "127.0.0.1:0",
             "ORCHESTRA_METRICS_PORT": "0",
         }
         self._process = await asyncio.create_subprocess_exec(
@@ -57,6 +57,8 @@ class LedgerProcess:
                 self._port = int(said["address"].rpartition(":")[2])
                 break
         self._drained = asyncio.create_task(self._process.stderr.read())
+        if self._channel is not None:
+            await self._channel.close()
         self._channel = open_channel(f"127.0.0.1:{self._port}")
         self.stub = pb_grpc.CostLedgerServiceStub(self._channel)
 
@@ -71,9 +73,11 @@ class LedgerProcess:
             self._process.kill()
         await self._process.wait()
         await self._drained
+
+    async def close(self) -> None:
+        await self.kill()
         if self._channel is not None:
             await self._channel.close()
-            self._channel = None
 
     async def stop(self) -> int:
         """A clean end; returns the exit code."""
@@ -87,7 +91,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[LedgerProcess]:
     process = LedgerProcess(tmp_path)
     await process.start()
     yield process
-    await process.kill()
+    await process.close()
 
 
 @pytest.fixture

@@ -154,3 +154,17 @@ async def test_an_entry_needs_an_id(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="attempt_id"):
         spool.record(UsageEntry())
     await spool.close()
+
+
+async def test_an_end_that_comes_after_the_close_is_refused_and_found_open_at_the_next_start(
+    tmp_path: Path, entry: Make
+) -> None:
+    spool = await Spool.open(tmp_path)
+    await spool.opened(entry(1))
+    await spool.close()
+    with pytest.raises(SpoolFull, match="closed"):
+        spool.settled(entry(1))
+    spool = await Spool.open(tmp_path)
+    (found,) = await drain(spool)
+    assert found.state == ENTRY_STATE_UNKNOWN
+    await spool.close()

@@ -146,17 +146,18 @@ class Spool:
 
     def withdrawn(self, attempt_id: str) -> None:
         """The attempt never left: nothing was consumed, nothing is delivered. Unknown ids are no error."""
-        if self._forget(attempt_id):
+        if self._forget(attempt_id) and not self._closed:
             self._enqueue(Kind.WITHDRAWN, attempt_id, attempt_id.encode())
 
     def settled(self, entry: entry_pb2.UsageEntry) -> asyncio.Future[None]:
         """End an attempt with what it consumed. Taken at once; await the result to know that it is durable.
 
-        An opened attempt is always taken; one that was never opened raises SpoolFull when there is no room.
+        An opened attempt is always taken until `close`; one that was never opened raises SpoolFull when there
+        is no room.
         """
         entry = _dated(entry)
         payload = entry.SerializeToString()
-        if not self._forget(entry.attempt_id):
+        if self._closed or not self._forget(entry.attempt_id):
             self._need(len(payload))
         self._remember(entry.attempt_id)
         return self._enqueue(Kind.CLOSED, entry.attempt_id, payload)
