@@ -169,6 +169,8 @@ class Node(inference_grpc.InferenceServiceServicer):
             while (message := await out.get()) is not None:
                 if isinstance(message, OrchestraError):
                     raise message
+                while not out.empty() and isinstance(out._queue[0], inference_pb.GenerateBatchResponse):  # type: ignore[attr-defined]
+                    message.MergeFrom(out.get_nowait())
                 yield message
         finally:
             for task in (reader, *tasks.values()):
