@@ -26,19 +26,19 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#orchestra/generation/v1/usage.proto\x12\x17orchestra.generation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n\x05Usage\x12\x1a\n\rprompt_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12!\n\x14\x63\x61\x63hed_prompt_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x1e\n\x11\x63ompletion_tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x04 \x01(\x03H\x03\x88\x01\x01\x42\x10\n\x0e_prompt_tokensB\x17\n\x15_cached_prompt_tokensB\x14\n\x12_completion_tokensB\x13\n\x11_reasoning_tokens\"\xfe\x01\n\x04\x43ost\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".orchestra.generation.v1.CostState\x12\x12\n\x05nanos\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11\x65lectricity_nanos\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0ehardware_nanos\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0bsaved_nanos\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\x15\n\rprice_version\x18\x06 \x01(\tB\x08\n\x06_nanosB\x14\n\x12_electricity_nanosB\x11\n\x0f_hardware_nanosB\x0e\n\x0c_saved_nanos\"\xf2\x01\n\x07Timings\x12.\n\nstarted_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06queued\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eto_first_token\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x64\x65vice_share\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*q\n\tCostState\x12\x1a\n\x16\x43OST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OST_STATE_SETTLED\x10\x01\x12\x18\n\x14\x43OST_STATE_ESTIMATED\x10\x02\x12\x16\n\x12\x43OST_STATE_UNKNOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#orchestra/generation/v1/usage.proto\x12\x17orchestra.generation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x05Usage\x12\x1a\n\rprompt_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12!\n\x14\x63\x61\x63hed_prompt_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x1e\n\x11\x63ompletion_tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1f\n\x12\x63\x61\x63he_write_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x10\n\x0e_prompt_tokensB\x17\n\x15_cached_prompt_tokensB\x14\n\x12_completion_tokensB\x13\n\x11_reasoning_tokensB\x15\n\x13_cache_write_tokens\"\xfe\x01\n\x04\x43ost\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".orchestra.generation.v1.CostState\x12\x12\n\x05nanos\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11\x65lectricity_nanos\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0ehardware_nanos\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0bsaved_nanos\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\x15\n\rprice_version\x18\x06 \x01(\tB\x08\n\x06_nanosB\x14\n\x12_electricity_nanosB\x11\n\x0f_hardware_nanosB\x0e\n\x0c_saved_nanos\"\xf2\x01\n\x07Timings\x12.\n\nstarted_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06queued\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eto_first_token\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x64\x65vice_share\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*q\n\tCostState\x12\x1a\n\x16\x43OST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OST_STATE_SETTLED\x10\x01\x12\x18\n\x14\x43OST_STATE_ESTIMATED\x10\x02\x12\x16\n\x12\x43OST_STATE_UNKNOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestra.generation.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COSTSTATE']._serialized_start=853
-  _globals['_COSTSTATE']._serialized_end=966
+  _globals['_COSTSTATE']._serialized_start=909
+  _globals['_COSTSTATE']._serialized_end=1022
   _globals['_USAGE']._serialized_start=130
-  _globals['_USAGE']._serialized_end=349
-  _globals['_COST']._serialized_start=352
-  _globals['_COST']._serialized_end=606
-  _globals['_TIMINGS']._serialized_start=609
-  _globals['_TIMINGS']._serialized_end=851
+  _globals['_USAGE']._serialized_end=405
+  _globals['_COST']._serialized_start=408
+  _globals['_COST']._serialized_end=662
+  _globals['_TIMINGS']._serialized_start=665
+  _globals['_TIMINGS']._serialized_end=907
 # @@protoc_insertion_point(module_scope)

@@ -368,24 +368,31 @@ class PriceStep(_message.Message):
     FROM_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
     OUTPUT_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
     from_prompt_tokens: _builtins.int
     input_nanos_per_million: _builtins.int
     output_nanos_per_million: _builtins.int
+    cached_input_nanos_per_million: _builtins.int
     def __init__(
         self,
         *,
         from_prompt_tokens: _builtins.int = ...,
         input_nanos_per_million: _builtins.int | None = ...,
         output_nanos_per_million: _builtins.int | None = ...,
+        cached_input_nanos_per_million: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_nanos_per_million", b"_input_nanos_per_million", "_output_nanos_per_million", b"_output_nanos_per_million", "input_nanos_per_million", b"input_nanos_per_million", "output_nanos_per_million", b"output_nanos_per_million"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_input_nanos_per_million", b"_cached_input_nanos_per_million", "_input_nanos_per_million", b"_input_nanos_per_million", "_output_nanos_per_million", b"_output_nanos_per_million", "cached_input_nanos_per_million", b"cached_input_nanos_per_million", "input_nanos_per_million", b"input_nanos_per_million", "output_nanos_per_million", b"output_nanos_per_million"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_nanos_per_million", b"_input_nanos_per_million", "_output_nanos_per_million", b"_output_nanos_per_million", "from_prompt_tokens", b"from_prompt_tokens", "input_nanos_per_million", b"input_nanos_per_million", "output_nanos_per_million", b"output_nanos_per_million"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_input_nanos_per_million", b"_cached_input_nanos_per_million", "_input_nanos_per_million", b"_input_nanos_per_million", "_output_nanos_per_million", b"_output_nanos_per_million", "cached_input_nanos_per_million", b"cached_input_nanos_per_million", "from_prompt_tokens", b"from_prompt_tokens", "input_nanos_per_million", b"input_nanos_per_million", "output_nanos_per_million", b"output_nanos_per_million"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cached_input_nanos_per_million: _TypeAlias = _typing.Literal["cached_input_nanos_per_million"]  # noqa: Y015
+    _WhichOneofArgType__cached_input_nanos_per_million: _TypeAlias = _typing.Literal["_cached_input_nanos_per_million", b"_cached_input_nanos_per_million"]  # noqa: Y015
     _WhichOneofReturnType__input_nanos_per_million: _TypeAlias = _typing.Literal["input_nanos_per_million"]  # noqa: Y015
     _WhichOneofArgType__input_nanos_per_million: _TypeAlias = _typing.Literal["_input_nanos_per_million", b"_input_nanos_per_million"]  # noqa: Y015
     _WhichOneofReturnType__output_nanos_per_million: _TypeAlias = _typing.Literal["output_nanos_per_million"]  # noqa: Y015
     _WhichOneofArgType__output_nanos_per_million: _TypeAlias = _typing.Literal["_output_nanos_per_million", b"_output_nanos_per_million"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_input_nanos_per_million) -> _WhichOneofReturnType__cached_input_nanos_per_million | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input_nanos_per_million) -> _WhichOneofReturnType__input_nanos_per_million | None: ...
     @_typing.overload
@@ -412,6 +419,7 @@ class Budget(_message.Message):
     RESERVED_NANOS_FIELD_NUMBER: _builtins.int
     PERIOD_STARTED_AT_FIELD_NUMBER: _builtins.int
     PERIOD_ENDS_AT_FIELD_NUMBER: _builtins.int
+    ELECTRICITY_ONLY_FIELD_NUMBER: _builtins.int
     budget_id: _builtins.str
     name: _builtins.str
     period: Global___BudgetPeriod.ValueType
@@ -423,6 +431,8 @@ class Budget(_message.Message):
     spent_nanos: _builtins.int
     """In the current period; output only."""
     reserved_nanos: _builtins.int
+    electricity_only: _builtins.bool
+    """Only the electricity of local samples counts, not the share of the hardware's price."""
     @_builtins.property
     def match(self) -> Global___BudgetMatch: ...
     @_builtins.property
@@ -451,10 +461,11 @@ class Budget(_message.Message):
         reserved_nanos: _builtins.int = ...,
         period_started_at: _timestamp_pb2.Timestamp | None = ...,
         period_ends_at: _timestamp_pb2.Timestamp | None = ...,
+        electricity_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "match", b"match", "period_ends_at", b"period_ends_at", "period_started_at", b"period_started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_at", b"alert_at", "budget_id", b"budget_id", "created_at", b"created_at", "frozen", b"frozen", "hard", b"hard", "limit_nanos", b"limit_nanos", "match", b"match", "name", b"name", "period", b"period", "period_ends_at", b"period_ends_at", "period_started_at", b"period_started_at", "reserved_nanos", b"reserved_nanos", "spent_nanos", b"spent_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_at", b"alert_at", "budget_id", b"budget_id", "created_at", b"created_at", "electricity_only", b"electricity_only", "frozen", b"frozen", "hard", b"hard", "limit_nanos", b"limit_nanos", "match", b"match", "name", b"name", "period", b"period", "period_ends_at", b"period_ends_at", "period_started_at", b"period_started_at", "reserved_nanos", b"reserved_nanos", "spent_nanos", b"spent_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,6 +516,7 @@ class Reservation(_message.Message):
     reservation_id: _builtins.str
     attempt_id: _builtins.str
     nanos: _builtins.int
+    """Absent: the price is not known, and no hard budget matches."""
     price_version: _builtins.str
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -513,15 +525,17 @@ class Reservation(_message.Message):
         *,
         reservation_id: _builtins.str = ...,
         attempt_id: _builtins.str = ...,
-        nanos: _builtins.int = ...,
+        nanos: _builtins.int | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         price_version: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_nanos", b"_nanos", "expires_at", b"expires_at", "nanos", b"nanos"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "expires_at", b"expires_at", "nanos", b"nanos", "price_version", b"price_version", "reservation_id", b"reservation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nanos", b"_nanos", "attempt_id", b"attempt_id", "expires_at", b"expires_at", "nanos", b"nanos", "price_version", b"price_version", "reservation_id", b"reservation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__nanos: _TypeAlias = _typing.Literal["nanos"]  # noqa: Y015
+    _WhichOneofArgType__nanos: _TypeAlias = _typing.Literal["_nanos", b"_nanos"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nanos) -> _WhichOneofReturnType__nanos | None: ...
 
 Global___Reservation: _TypeAlias = Reservation  # noqa: Y015
 
