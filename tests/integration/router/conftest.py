@@ -37,8 +37,8 @@ from orchestra_telemetry import Telemetry
 
 Event = event_pb2.GenerationEvent
 Step = str | OrchestraError | asyncio.Event
-"""`started`, `heartbeat`, `finish`, `end` (the stream just ends), any other text: a delta; an error: the sample fails
-with it; an event: nothing more until it is set."""
+"""`started`, `heartbeat`, `finish`, `end` (the stream just ends), any other text: a delta; an error: the
+sample fails with it; an event: nothing more until it is set."""
 Script = Callable[[request_pb2.GenerationRequest, request_pb2.HopContext, int], Iterable[Step]]
 LOCALHOST = RpcSettings(listen="127.0.0.1:0", drain_s=0.2)
 
@@ -422,7 +422,7 @@ class Manager(manager_grpc.ModelManagerServiceServicer):
 
 
 def asking(model: str = "smollm2-135m", text: str = "def f(", **fields: Any) -> request_pb2.GenerationRequest:
-    """A request; `n`, `candidates` and other routing fields by their name, anything else as a field of its own."""
+    """A request; `n`, `candidates` and other routing fields by their name, anything else as its own field."""
     request = request_pb2.GenerationRequest(text=text)
     if model:
         request.routing.model = model
