@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .figures import Figures
-from .marks import dollars, esc, tag
+from .marks import dollar_mark, dollars, esc, tag
 from .plots import bars, legend, lines, scores, strips
 
 _MEASURES = ("combined", "lexical", "syntactic", "approach", "semantic")
-_COLOURS = {"combined": 0, "lexical": 1, "syntactic": 2, "approach": 3, "semantic": 5}
+# away from the first colours, which are models on this page
+_COLOURS = {"combined": 5, "lexical": 4, "syntactic": 2, "approach": 3, "semantic": 6}
 
 
 def charts(figures: Figures) -> str:
@@ -28,9 +29,9 @@ def figure(title: str, caption: str, drawing: str, *, full: bool = False) -> str
     """A drawing with its words."""
     return tag(
         "figure",
-        tag("h3", esc(title)),
+        tag("h3", esc(title)) if title else "",
         tag("figcaption", esc(caption)),
-        drawing,
+        tag("div", drawing, class_="wide"),
         class_="full" if full else None,
     )
 
@@ -67,7 +68,7 @@ def _cost(figures: Figures) -> str:
         if model in priced:
             series.append((model.name, at, float(model.cost)))
             if model.saved:
-                series.append(("saved by cache", at, float(model.saved)))
+                series.append(("saved by cache", at % 8 + 8, float(model.saved)))
     split = ""
     if any(model.electricity or model.hardware for model in priced):
         power = sum(model.electricity for model in priced)
@@ -92,7 +93,7 @@ def _diversity(figures: Figures) -> str:
         "How many answers of a task are really different: 1 when all are the same, their number when no two "
         f"are alike. Bars: {found[0]}; rings: the other measures."
     )
-    return figure("Effective number of different answers", caption, keys + drawing, full=True)
+    return figure("", caption, keys + drawing, full=True)
 
 
 def _over_time(figures: Figures) -> str:
@@ -108,5 +109,5 @@ def _over_time(figures: Figures) -> str:
                 total += payment.nanos
                 points.append((payment.at, float(total)))
         series.append((model.name, at, points))
-    drawing = lines(series, dollars, "cost over time by model")
-    return figure("Cost over time", "Sum of the costs of finished samples, by model.", drawing, full=True)
+    drawing = lines(series, dollar_mark, "cost over time by model")
+    return figure("", "Sum of the costs of finished samples, by model.", drawing, full=True)

@@ -91,8 +91,8 @@ class Figures:
 
     @property
     def repeated(self) -> int:
-        """Samples whose text another sample of the task has, too."""
-        return self.samples - self.distinct
+        """Samples whose text another sample of the same task and model had before."""
+        return self.samples - sum(model.distinct for model in self.models)
 
 
 def figures_of(rows: Iterable[Row], summary: Mapping[str, Any]) -> Figures:

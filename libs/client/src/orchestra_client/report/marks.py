@@ -51,6 +51,11 @@ def dollars(nanos: float) -> str:
     return f"{value * 1e9:,.0f} n$"
 
 
+def dollar_mark(nanos: float) -> str:
+    """For axes: no places where they are all noughts."""
+    return dollars(nanos).replace(".0 ", " ")
+
+
 def number(value: float | None, places: int = 0) -> str:
     """A dash for what is not known."""
     return "–" if value is None else f"{value:,.{places}f}"

@@ -35,7 +35,10 @@ def page(figures: Figures, title: str) -> str:
 
 
 def _header(figures: Figures, title: str) -> str:
-    said = [figures.started_at.replace("T", " "), figures.run_id and f"run {figures.run_id}"]
+    said = [
+        figures.started_at.replace("T", " ").replace("+00:00", " UTC"),
+        figures.run_id and f"run {figures.run_id}",
+    ]
     if figures.seconds is not None:
         said.append(f"{figures.seconds:.0f} s in all")
     said.append(f"{len(figures.models)} models, {len(figures.tasks)} tasks")
@@ -57,7 +60,11 @@ def _tiles(figures: Figures) -> str:
     pace = f"{tokens / figures.seconds:,.0f} a second over the run" if figures.seconds else ""
     found = [
         ("samples", number(figures.samples), f"{cached} from the cache, {figures.samples - cached} drawn"),
-        ("distinct answers", number(figures.distinct), f"{figures.repeated} repeat a text of their task"),
+        (
+            "distinct answers",
+            number(figures.distinct),
+            f"{figures.repeated} samples repeat a text of their own model",
+        ),
         ("tokens", number(tokens), pace),
         (
             "cost",
@@ -92,13 +99,12 @@ def _models(figures: Figures) -> str:
         "from cache",
         "distinct",
         "tokens",
-        "tokens/s of one",
+        "tokens/s",
         "first token",
         "cost",
         "per sample",
         "saved",
         "ended by",
-        "engine",
     )
     rows = [_model(at, model) for at, model in enumerate(figures.models)]
     return tag("div", table(head, rows, numeric=range(1, 10)), class_="card full")
@@ -108,9 +114,17 @@ def _model(at: int, model: ModelFigures) -> list[str]:
     from .figures import median
 
     priced = model.samples - model.unknown_cost
-    ends = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in model.reasons.most_common())
+    ends = "<br>".join(
+        esc(f"{reason.replace('_', ' ')} {count}") for reason, count in model.reasons.most_common()
+    )
     return [
-        tag("span", tag("i", class_=f"b{at % 8}"), esc(model.name), class_="name"),
+        tag(
+            "span",
+            tag("i", class_=f"b{at % 8}"),
+            esc(model.name),
+            tag("small", esc(", ".join(model.engines))),
+            class_="name",
+        ),
         number(model.samples),
         number(model.from_cache),
         number(model.distinct),
@@ -120,8 +134,7 @@ def _model(at: int, model: ModelFigures) -> list[str]:
         esc(dollars(model.cost) if priced else "unknown"),
         esc(dollars(model.cost / priced) if priced else "–"),
         esc(dollars(model.saved)),
-        esc(ends),
-        esc(", ".join(model.engines)),
+        ends,
     ]
 
 

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from .figures import median
 from .marks import esc, tag, ticks
 
-WIDTH = 640
-LEFT = 150
+HALF = 470
+FULL = 1010
+"""Widths in pixels of the places that drawings stand in, so that their words keep the page's size."""
+LEFT = 132
 RIGHT = 70
 Series = Sequence[tuple[str, int, float]]
 """(label, colour, value) of each bar."""
 
 
-def svg(height: float, what: str, *inner: str, width: int = WIDTH) -> str:
+def svg(width: int, height: float, what: str, *inner: str) -> str:
     """A drawing that fills its column; `what` is read out to those who cannot see it."""
     return tag(
         "svg",
@@ -38,10 +40,10 @@ def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "grid") -> st
 
 
 def bars(series: Series, show: Callable[[float], str], what: str) -> str:
-    """Lying bars from 0, each with its value at its end."""
+    """Lying bars from 0, each with its value at its end. Colours from 8 on are the pale twins of 0 to 7."""
     row, top = 30, 4
     largest = max((value for _, _, value in series), default=0.0) or 1.0
-    span = WIDTH - LEFT - RIGHT - 30
+    span = HALF - LEFT - RIGHT - 20
     drawn = []
     for at, (label, colour, value) in enumerate(series):
         y = top + at * row
@@ -49,18 +51,19 @@ def bars(series: Series, show: Callable[[float], str], what: str) -> str:
         drawn.append(words(LEFT - 10, y + row / 2, _cut(label), "end"))
         drawn.append(
             f'<rect x="{LEFT}" y="{y + 5}" width="{max(wide, 1.5):.1f}" height="{row - 10}" rx="3" '
-            f'class="c{colour % 8}"><title>{esc(label)}: {esc(show(value))}</title></rect>'
+            f'class="c{colour % 8}{" pale" if colour > 7 else ""}">'
+            f"<title>{esc(label)}: {esc(show(value))}</title></rect>"
         )
         drawn.append(words(LEFT + wide + 8, y + row / 2, show(value), class_="v"))
     height = top + row * len(series) + 4
-    return svg(height, what, rule(LEFT, top, LEFT, height - 4, "axis"), *drawn)
+    return svg(HALF, height, what, rule(LEFT, top, LEFT, height - 4, "axis"), *drawn)
 
 
 def strips(series: Sequence[tuple[str, int, Sequence[float]]], unit: str, what: str) -> str:
     """Every value as a dot, a line at each median."""
     row, top = 44, 6
     scale = ticks(max((value for _, _, values in series for value in values), default=1.0))
-    span = WIDTH - LEFT - RIGHT
+    span = HALF - LEFT - RIGHT
     bottom = top + row * len(series)
 
     def x(value: float) -> float:
@@ -68,7 +71,7 @@ def strips(series: Sequence[tuple[str, int, Sequence[float]]], unit: str, what: 
 
     drawn = [rule(x(tick), top, x(tick), bottom) for tick in scale]
     drawn += [words(x(tick), bottom + 14, f"{tick:g}", "middle", "t") for tick in scale]
-    drawn.append(words(WIDTH - RIGHT + 14, bottom + 14, unit, class_="t"))
+    drawn.append(words(HALF - RIGHT + 14, bottom + 14, unit, class_="t"))
     for at, (label, colour, values) in enumerate(series):
         y = top + at * row + row / 2
         drawn.append(words(LEFT - 10, y, _cut(label), "end"))
@@ -82,7 +85,7 @@ def strips(series: Sequence[tuple[str, int, Sequence[float]]], unit: str, what: 
         if middle is not None:
             drawn.append(rule(x(middle), y - 16, x(middle), y + 16, f"k{colour % 8} mid"))
             drawn.append(words(x(scale[-1]) + 14, y, f"{middle:.3g}", class_="v"))
-    return svg(bottom + 26, what, *drawn)
+    return svg(HALF, bottom + 26, what, *drawn)
 
 
 def scores(tasks: Sequence[tuple[str, Mapping[str, float], int]], marks: Mapping[str, int], what: str) -> str:
@@ -90,12 +93,13 @@ def scores(tasks: Sequence[tuple[str, Mapping[str, float], int]], marks: Mapping
     measure; `marks` gives each measure its colour, the first one is drawn as a bar."""
     row, top = 24, 8
     most = max((samples for _, _, samples in tasks), default=1)
-    span = WIDTH - LEFT - RIGHT
+    left, right = 190, RIGHT
+    span = FULL - left - right
     steps = max(1, most - 1)
     bottom = top + row * len(tasks)
 
     def x(value: float) -> float:
-        return LEFT + (min(max(value, 1.0), most) - 1) / steps * span
+        return left + (min(max(value, 1.0), most) - 1) / steps * span
 
     every = max(1, round(steps / 6))
     shown = [1 + at for at in range(0, steps + 1, every)]
@@ -104,21 +108,21 @@ def scores(tasks: Sequence[tuple[str, Mapping[str, float], int]], marks: Mapping
     main = next(iter(marks), "")
     for at, (label, values, _) in enumerate(tasks):
         y = top + at * row + row / 2
-        drawn.append(words(LEFT - 10, y, _cut(label), "end"))
+        drawn.append(words(left - 10, y, _cut(label, 26), "end"))
         if main in values:
-            wide = max(x(values[main]) - LEFT, 2)
+            wide = max(x(values[main]) - left, 2)
             drawn.append(
-                f'<rect x="{LEFT}" y="{y - 6}" width="{wide:.1f}" height="12" rx="3" '
+                f'<rect x="{left}" y="{y - 6}" width="{wide:.1f}" height="12" rx="3" '
                 f'class="c{marks[main]}"><title>{esc(label)}, {esc(main)}: {values[main]:.2f}</title></rect>'
             )
-            drawn.append(words(WIDTH - RIGHT + 14, y, f"{values[main]:.2f}", class_="v"))
+            drawn.append(words(FULL - right + 14, y, f"{values[main]:.2f}", class_="v"))
         for name, value in values.items():
             if name != main and name in marks:
                 drawn.append(
                     f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="4.5" class="c{marks[name]} ring">'
                     f"<title>{esc(label)}, {esc(name)}: {value:.2f}</title></circle>"
                 )
-    return svg(bottom + 26, what, *drawn)
+    return svg(FULL, bottom + 26, what, *drawn)
 
 
 def lines(
@@ -127,19 +131,19 @@ def lines(
     what: str,
 ) -> str:
     """Sums that grow in steps: (seconds, value) points in order."""
-    height, left, right, top = 240, 76, 118, 12
+    height, left, right, top = 280, 76, 150, 12
     bottom = height - 30
     longest = max((points[-1][0] for _, _, points in series if points), default=1.0) or 1.0
     scale = ticks(max((points[-1][1] for _, _, points in series if points), default=1.0))
     across = ticks(longest, 6)
 
     def x(value: float) -> float:
-        return left + value / longest * (WIDTH - left - right)
+        return left + value / longest * (FULL - left - right)
 
     def y(value: float) -> float:
         return bottom - value / scale[-1] * (bottom - top)
 
-    drawn = [rule(left, y(tick), WIDTH - right, y(tick)) for tick in scale]
+    drawn = [rule(left, y(tick), FULL - right, y(tick)) for tick in scale]
     drawn += [words(left - 8, y(tick), show(tick), "end", "t") for tick in scale]
     drawn += [
         words(x(tick), bottom + 16, f"{tick:g} s", "middle", "t") for tick in across if tick <= longest * 1.01
@@ -157,8 +161,8 @@ def lines(
         if ends and ends[-1] - place < 15:
             place = ends[-1] - 15
         ends.append(place)
-        drawn.append(words(WIDTH - right + 8, place, _cut(label, 16), class_=f"w{colour % 8}"))
-    return svg(height, what, *drawn)
+        drawn.append(words(FULL - right + 8, place, _cut(label), class_=f"w{colour % 8}"))
+    return svg(FULL, height, what, *drawn)
 
 
 def legend(entries: Sequence[tuple[str, int]], *, ring: Sequence[str] = ()) -> str:
@@ -170,5 +174,5 @@ def legend(entries: Sequence[tuple[str, int]], *, ring: Sequence[str] = ()) -> s
     return tag("p", *found, class_="legend")
 
 
-def _cut(label: str, room: int = 20) -> str:
+def _cut(label: str, room: int = 17) -> str:
     return label if len(label) <= room else label[: room - 1] + "…"
