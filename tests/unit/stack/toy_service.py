@@ -23,9 +23,7 @@ async def main() -> int:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_insecure_port(os.environ["ORCHESTRA_LISTEN"])
     if fault == "child":
-        subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)"]
-        )
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     await server.start()
     told = asyncio.Event()
     if fault != "deaf":
