@@ -22,6 +22,7 @@ class Mailbox:
         self._lock = threading.Lock()
         self._items: deque[Output | Exception] = deque()
         self._wake_sent = False
+        self._expired = False
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, item: Output | Exception) -> None:
@@ -46,23 +47,28 @@ class Mailbox:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _expire(self) -> None:
+        self._expired = True
+        self._wake()
+
     async def get(self, idle_s: float) -> Output | Exception | None:
         """The next item; None when nothing came for `idle_s` seconds."""
         item = self._take()
         if item is not None:
             return item
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(idle_s, self._wake)
+        self._expired = False
+        timer = self._loop.call_later(idle_s, self._expire)
         try:
-            # what came between taking and waiting has woken nobody
-            item = self._take()
-            if item is not None:
-                return item
-            await self._waiter
+            while True:
+                self._waiter = self._loop.create_future()
+                # what came since the last look has woken nobody; a wake may also be for what was taken already
+                item = self._take()
+                if item is not None or self._expired:
+                    return item
+                await self._waiter
         finally:
             timer.cancel()
             self._waiter = None
-        return self._take()
 
     def _take(self) -> Output | Exception | None:
         with self._lock:

@@ -16,7 +16,7 @@ from orchestra_inference_node.adapters.gguf import GgufFacts
 from orchestra_inference_node.domain.resident import Wanted
 from orchestra_inference_node.ports import Weights
 
-_BLOCK = 8 * 1024 * 1024
+_BLOCK = 1024 * 1024
 log = structlog.get_logger()
 
 
