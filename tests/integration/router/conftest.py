@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from orchestra.cache.v1 import cache_service_pb2 as cache_pb
 from orchestra.cache.v1 import cache_service_pb2_grpc as cache_grpc
@@ -462,6 +464,7 @@ class Mesh:
     ledger: Ledger
     manager: Manager
     cloud: Cloud
+    spans: InMemorySpanExporter
     stacks: dict[str, AsyncExitStack] = field(default_factory=dict)
     router: Router | None = None
     address: str = ""
@@ -509,13 +512,20 @@ services:
 """
 
 
-async def start(stack: AsyncExitStack, name: str, add: Any, servicer: object) -> str:
-    server = await stack.enter_async_context(running([Service(name, add, servicer)], settings=LOCALHOST))
+async def start(stack: AsyncExitStack, name: str, add: Any, servicer: object, telemetry: Telemetry) -> str:
+    server = await stack.enter_async_context(
+        running([Service(name, add, servicer)], settings=LOCALHOST, telemetry=telemetry)
+    )
     return server.address
 
 
 @pytest.fixture
 async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+    spans = InMemorySpanExporter()
+
+    def telemetry(service: str) -> Telemetry:
+        return Telemetry.start(service, span_processor=SimpleSpanProcessor(spans))
+
     made = Mesh(
         Node("smollm2-135m", "node-a"),
         Node("gemma3-270m", "node-b"),
@@ -523,6 +533,7 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
         Ledger(),
         Manager(),
         Cloud(),
+        spans,
     )
     for name, service, add, servicer in (
         ("node_a", "orchestra.inference.v1.InferenceService", inference_grpc, made.node_a),
@@ -535,7 +546,11 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
         made.stacks[name] = AsyncExitStack()
         short = service.rpartition(".")[2]
         address = await start(
-            made.stacks[name], service, getattr(add, f"add_{short}Servicer_to_server"), servicer
+            made.stacks[name],
+            service,
+            getattr(add, f"add_{short}Servicer_to_server"),
+            servicer,
+            telemetry(name),
         )
         if isinstance(servicer, Node):
             servicer.address = address
@@ -551,12 +566,15 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
         cache_batch_budget_s=1.0,
         max_batch_items=64,
     )
-    made.router = await build(config, settings, Telemetry.off("router"))
+    own = telemetry("router")
+    made.router = await build(config, settings, own)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(made.router.shutdown.close)
-        server = await stack.enter_async_context(running([made.router.service], settings=LOCALHOST))
+        server = await stack.enter_async_context(
+            running([made.router.service], settings=LOCALHOST, telemetry=own)
+        )
         made.address = server.address
-        channel = open_channel(server.address)
+        channel = open_channel(server.address, telemetry=telemetry("client"))
         stack.push_async_callback(channel.close)
         made.stub = RouterServiceStub(channel)
         async with asyncio.timeout(10):

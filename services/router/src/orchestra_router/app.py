@@ -160,7 +160,10 @@ async def run(config: Config, settings: Settings, on_bound: Callable[[str, int],
     """Serve until told to stop, drain, deliver what is left."""
     configure_logging("router", format=settings.log_format, level=settings.log_level)
     telemetry = Telemetry.start(
-        "router", otlp_endpoint=settings.otlp_endpoint or None, metrics_port=settings.metrics_port
+        "router",
+        otlp_endpoint=settings.otlp_endpoint or None,
+        metrics_port=settings.metrics_port,
+        metrics_host=settings.metrics_host,
     )
     router = await build(config, settings, telemetry)
     router.shutdown.add("telemetry", telemetry.close, after=["channels", "peers"])

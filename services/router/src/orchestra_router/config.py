@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     """host:port; port 0 lets the system choose."""
     metrics_port: int = Field(default=51050, ge=0, le=65535)
     """0: no metrics."""
+    metrics_host: str = "127.0.0.1"
     state_dir: Path = Path(".orchestra/router")
     """Holds the spool of usage that the ledger has not had yet."""
     otlp_endpoint: str = ""
