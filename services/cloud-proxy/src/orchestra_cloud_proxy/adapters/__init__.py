@@ -1,0 +1,1 @@
+"""One file per outside thing; the vendors' SDKs are imported here and nowhere else."""

@@ -1,0 +1,1 @@
+"""Values and decisions: standard library and error kinds only."""

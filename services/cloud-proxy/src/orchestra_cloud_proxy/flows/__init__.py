@@ -1,0 +1,1 @@
+"""Short stories that call ports and ask the domain."""

@@ -1,0 +1,1 @@
+"""Proto in, flow, proto out."""
