@@ -63,6 +63,18 @@ class Answer:
             await self._more()
         return self._ready.popleft()
 
+    async def read(self) -> list[Event]:
+        """Every event that is there, one at least; empty at the end."""
+        if not self._ready and not self._over:
+            try:
+                first = await anext(self)
+            except StopAsyncIteration:
+                return []
+            self._ready.appendleft(first)
+        found = list(self._ready)
+        self._ready.clear()
+        return found
+
     async def aclose(self) -> None:
         """Ends the call. Events that have come and were not read yet are dropped."""
         self._ready.clear()

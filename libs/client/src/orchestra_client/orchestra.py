@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .answer import Answer, DiverseAnswer
 from .ask import Ask, Options, Prompt
+from .batch import BatchAnswer, Item
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ class Orchestra:
         def begin() -> tuple[Any, Root, Reader]:
             from orchestra.router.v1 import router_service_pb2 as pb
 
+            from .reading import Reader
             from .request import generation_request
 
             request = pb.GenerateRequest(generation=generation_request(ask))
-            return self._begin("generate", "Generate", request, request.generation, ask.timeout)
+            expected = ask.n or 1 if ask.diversity_target is None else None
+            return self._begin("generate", request, request.generation, ask.timeout, Reader(expected))
 
         return Answer(begin)
 
@@ -91,6 +94,7 @@ class Orchestra:
         def begin() -> tuple[Any, Root, Reader]:
             from orchestra.router.v1 import router_service_pb2 as pb
 
+            from .reading import Reader
             from .request import generation_request
 
             generation = generation_request(ask)
@@ -106,9 +110,23 @@ class Orchestra:
                 measures=measures,
                 evaluators=evaluators,
             )
-            return self._begin("diverse", "GenerateDiverse", request, generation, ask.timeout)
+            return self._begin("diverse", request, generation, ask.timeout, Reader())
 
         return DiverseAnswer(begin)
+
+    def batch(
+        self,
+        asks: Iterable[Item] | AsyncIterable[Item],
+        *,
+        in_flight: int = 64,
+        timeout: float | None = None,
+    ) -> BatchAnswer:
+        """Many asks on one stream, answered as they come.
+
+        `asks` yields `Ask`s or `(key, Ask)`; it is read no faster than answers are taken, with at most
+        `in_flight` out at once. `timeout` is of the whole stream; those of the asks do not count.
+        """
+        return BatchAnswer(self._connected, asks, in_flight, self._timeout(timeout))
 
     async def explain(self, prompt: Prompt | Ask, **options: Unpack[Options]) -> pb.ExplainRouteResponse:
         """Every target with its score, or the reason why it is out; nothing is generated."""
@@ -169,12 +187,16 @@ class Orchestra:
         return self._connection
 
     def _begin(
-        self, what: str, method: str, request: Any, generation: GenerationRequest, timeout: float | None
+        self,
+        what: str,
+        request: Any,
+        generation: GenerationRequest,
+        timeout: float | None,
+        reader: Reader,
     ) -> tuple[Any, Root, Reader]:
         from orchestra_telemetry import names
 
         from .connection import Root
-        from .reading import Reader
 
         connection = self._connected()
         attributes: dict[str, str | int] = {names.GEN_AI_CHOICE_COUNT: generation.sampling.n or 1}
@@ -184,8 +206,9 @@ class Orchestra:
             attributes[names.RUN] = generation.run_id
         root = Root(connection.telemetry, f"orchestra {what}", attributes)
         with root.active():
-            call = getattr(connection.router, method)(request, timeout=self._timeout(timeout))
-        return call, root, Reader()
+            method = connection.router.Generate if what == "generate" else connection.router.GenerateDiverse
+            call = method(request, timeout=self._timeout(timeout))
+        return call, root, reader
 
     async def _unary(self, what: str, method: Any, request: Any, timeout: float | None = None) -> Any:
         from orchestra_errors import OrchestraError

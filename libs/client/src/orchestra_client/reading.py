@@ -32,9 +32,13 @@ class _Draft:
 
 
 class Reader:
-    """Of one request's events. Holds the samples that are being written, and nothing of those that ended."""
+    """Of one request's events. Holds the samples that are being written, and nothing of those that ended.
 
-    def __init__(self) -> None:
+    `expected` samples must end; None where their number is the mesh's choice.
+    """
+
+    def __init__(self, expected: int | None = None) -> None:
+        self._expected = expected
         self._drafts: dict[int, _Draft] = {}
         self.ended = 0
 
@@ -68,10 +72,17 @@ class Reader:
         return None
 
     def close(self) -> None:
-        """The stream has ended well. Raises DataLoss when a sample that began has not ended."""
+        """The stream has ended well. Raises DataLoss when a sample has not."""
         if self._drafts:
             torn = ", ".join(str(index) for index in sorted(self._drafts)[:8])
             raise DataLoss("stream", f"it ended before sample {torn} did")
+        if self._expected is not None and self.ended < self._expected:
+            raise DataLoss("stream", f"it ended after {self.ended} of {self._expected} samples")
+
+    @property
+    def done(self) -> bool:
+        """Whether every expected sample has ended."""
+        return self._expected is not None and self.ended >= self._expected
 
     def _text(self, index: int, delta: event_pb2.TextDelta) -> TextDelta:
         draft = self._drafts.get(index)

@@ -53,9 +53,11 @@ def _waits(figures: Figures) -> str:
 
 
 def _distinct(figures: Figures) -> str:
-    series = [(model.name, at, float(model.distinct)) for at, model in enumerate(figures.models)]
-    total = {float(model.distinct): model.samples for model in figures.models}
-    drawing = bars(series, lambda value: f"{value:.0f} of {total.get(value, 0)}", "distinct answers by model")
+    series = [
+        (model.name, at, float(model.distinct), f"{model.distinct} of {model.samples}")
+        for at, model in enumerate(figures.models)
+    ]
+    drawing = bars(series, "distinct answers by model")
     return figure("Distinct answers", "Different texts among a model's samples, task by task.", drawing)
 
 
@@ -66,15 +68,16 @@ def _cost(figures: Figures) -> str:
     series = []
     for at, model in enumerate(figures.models):
         if model in priced:
-            series.append((model.name, at, float(model.cost)))
+            series.append((model.name, at, float(model.cost), dollars(model.cost)))
             if model.saved:
-                series.append(("saved by cache", at % 8 + 8, float(model.saved)))
+                saved = ("saved by cache", at % 8 + 8, float(model.saved), dollars(model.saved))
+                series.append(saved)
     split = ""
     if any(model.electricity or model.hardware for model in priced):
         power = sum(model.electricity for model in priced)
         rest = sum(model.hardware for model in priced)
         split = f" Of it {dollars(power)} electricity and {dollars(rest)} hardware."
-    return figure("Cost", "By model." + split, bars(series, dollars, "cost by model"))
+    return figure("Cost", "By model." + split, bars(series, "cost by model"))
 
 
 def _diversity(figures: Figures) -> str:

@@ -12,8 +12,8 @@ FULL = 1010
 """Widths in pixels of the places that drawings stand in, so that their words keep the page's size."""
 LEFT = 132
 RIGHT = 70
-Series = Sequence[tuple[str, int, float]]
-"""(label, colour, value) of each bar."""
+Series = Sequence[tuple[str, int, float, str]]
+"""(label, colour, value, the value in words) of each bar."""
 
 
 def svg(width: int, height: float, what: str, *inner: str) -> str:
@@ -39,22 +39,22 @@ def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "grid") -> st
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{class_}"/>'
 
 
-def bars(series: Series, show: Callable[[float], str], what: str) -> str:
+def bars(series: Series, what: str) -> str:
     """Lying bars from 0, each with its value at its end. Colours from 8 on are the pale twins of 0 to 7."""
     row, top = 30, 4
-    largest = max((value for _, _, value in series), default=0.0) or 1.0
+    largest = max((value for _, _, value, _ in series), default=0.0) or 1.0
     span = HALF - LEFT - RIGHT - 20
     drawn = []
-    for at, (label, colour, value) in enumerate(series):
+    for at, (label, colour, value, shown) in enumerate(series):
         y = top + at * row
         wide = max(0.0, value / largest * span)
         drawn.append(words(LEFT - 10, y + row / 2, _cut(label), "end"))
         drawn.append(
             f'<rect x="{LEFT}" y="{y + 5}" width="{max(wide, 1.5):.1f}" height="{row - 10}" rx="3" '
             f'class="c{colour % 8}{" pale" if colour > 7 else ""}">'
-            f"<title>{esc(label)}: {esc(show(value))}</title></rect>"
+            f"<title>{esc(label)}: {esc(shown)}</title></rect>"
         )
-        drawn.append(words(LEFT + wide + 8, y + row / 2, show(value), class_="v"))
+        drawn.append(words(LEFT + wide + 8, y + row / 2, shown, class_="v"))
     height = top + row * len(series) + 4
     return svg(HALF, height, what, rule(LEFT, top, LEFT, height - 4, "axis"), *drawn)
 
