@@ -44,6 +44,8 @@ EXAMPLES: list[OrchestraError] = [
     errors.NoEligibleTarget("qwen", ["qwen: not placed"]),
     errors.SubstitutionRefused("qwen", ["gemma"]),
     errors.BudgetExceeded("lab", 500, 20, retry_after=60),
+    errors.BudgetFrozen("lab"),
+    errors.PriceUnknown("openai", "gpt", "lab"),
     errors.LeaseLost("flight/1"),
     errors.NotYet("LoRA adapters"),
     errors.NoCapacity("gemma", 2),

@@ -155,6 +155,33 @@ class BudgetExceeded(OrchestraError):
         return int(self.metadata.get("left_nanos", "0"))
 
 
+class BudgetFrozen(OrchestraError):
+    """Somebody froze the budget; nothing is admitted under it."""
+
+    code = "FAILED_PRECONDITION"
+    reason_name = "BUDGET_FROZEN"
+    metadata_keys = frozenset({"budget"})
+
+    def __init__(self, budget: str) -> None:
+        self._set(f"budget {budget!r} is frozen", budget=budget)
+
+
+class PriceUnknown(OrchestraError):
+    """What the call may cost is not known, so it cannot be promised to stay within a hard budget."""
+
+    code = "FAILED_PRECONDITION"
+    reason_name = "PRICE_UNKNOWN"
+    metadata_keys = frozenset({"provider", "model", "budget"})
+
+    def __init__(self, provider: str, model: str, budget: str) -> None:
+        self._set(
+            f"the price of {model} at {provider} is not known, and budget {budget!r} is hard",
+            provider=provider,
+            model=model,
+            budget=budget,
+        )
+
+
 class LeaseLost(OrchestraError):
     """A fenced lease has passed to someone else; what was done under it must not be published."""
 

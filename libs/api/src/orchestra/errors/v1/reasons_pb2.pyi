@@ -154,6 +154,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: trace_id (the log of this trace says more).
     Caller: report the trace id.
     """
+    ERROR_REASON_BUDGET_FROZEN: _ErrorReason.ValueType  # 26
+    """The budget is frozen: nothing is admitted under it until somebody unfreezes it; FAILED_PRECONDITION.
+    Metadata: budget.
+    Caller: ask whoever froze it; repeating alone does not help.
+    """
+    ERROR_REASON_PRICE_UNKNOWN: _ErrorReason.ValueType  # 27
+    """Nobody knows what the call may cost, and a hard budget matches it; FAILED_PRECONDITION.
+    Metadata: provider, model, budget.
+    Caller: add a row to the price book (SetPrice), or choose a model whose price is known.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists every reason that an error of the mesh may have. On the wire it is the name without its prefix in
@@ -294,5 +304,15 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 """A mistake of the mesh; INTERNAL. The message names no internals.
 Metadata: trace_id (the log of this trace says more).
 Caller: report the trace id.
+"""
+ERROR_REASON_BUDGET_FROZEN: ErrorReason.ValueType  # 26
+"""The budget is frozen: nothing is admitted under it until somebody unfreezes it; FAILED_PRECONDITION.
+Metadata: budget.
+Caller: ask whoever froze it; repeating alone does not help.
+"""
+ERROR_REASON_PRICE_UNKNOWN: ErrorReason.ValueType  # 27
+"""Nobody knows what the call may cost, and a hard budget matches it; FAILED_PRECONDITION.
+Metadata: provider, model, budget.
+Caller: add a row to the price book (SetPrice), or choose a model whose price is known.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
