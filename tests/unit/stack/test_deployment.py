@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from orchestra_stack import PortPlan, StackError, write_local
+from orchestra_stack.deployment import local_template, usable_cores
 from orchestra_stack.mesh import check_models
-
-ROUTER = "127.0.0.1:50050"
 
 
 def test_the_local_deployment_stands_at_the_ports_of_the_table(tmp_path: Path) -> None:
     made = write_local("local", tmp_path, tmp_path / "models", PortPlan.fixed())
-    assert made.router == made.config.addresses.router == ROUTER
+    assert made.router == made.config.addresses.router == "127.0.0.1:50050"
     assert made.address("node-b") == made.config.node("node-b").address == "127.0.0.1:50061"
     assert made.wanted == (("smollm2-135m", "node-a"), ("gemma3-270m", "node-b"))
     assert "${" not in made.config_file.read_text()
@@ -58,3 +57,15 @@ def test_a_missing_model_file_is_named_with_the_cure(tmp_path: Path) -> None:
 def test_a_mistake_in_the_template_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="nodez"):
         write_local("bad", tmp_path, tmp_path, PortPlan.free(), template="nodez: []\n")
+
+
+def test_nodes_on_one_machine_share_its_cores(tmp_path: Path) -> None:
+    both = write_local("local", tmp_path, tmp_path, PortPlan.free())
+    share = max(1, usable_cores() // 2)
+    assert [device.threads for node in both.config.nodes for device in node.devices] == [share, share]
+
+
+def test_threads_that_are_named_stay(tmp_path: Path) -> None:
+    template = local_template().replace("kind: cpu,", "kind: cpu, threads: 7,")
+    made = write_local("local", tmp_path, tmp_path, PortPlan.free(), template=template)
+    assert made.config.node("node-a").devices[0].threads == 7

@@ -12,7 +12,7 @@ STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n>>>", "\n#", "\n``
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A Python function begun, after a whole one that shows the form; to be continued as plain text.
+    """A Python function begun, to be continued as plain text.
 
     A base model can do that, too. The prompt ends inside the indentation of the body: without that, a model
     tuned for chat takes the docstring for the answer and goes on to talk about it.
