@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -160,9 +161,41 @@ async def test_policies(stub: Stub, asker: Any) -> None:
     assert len((await ask(min_distinct=2)).samples) == 3
     assert (await ask(min_distinct=3)).miss_reason == pb.MISS_REASON_TOO_FEW_DISTINCT
     assert (await ask(1, max_age=Duration(seconds=60))).miss_reason == pb.MISS_REASON_UNSPECIFIED
-    assert (await ask(1, max_age=Duration())).miss_reason in (pb.MISS_REASON_TOO_OLD, 0)
     assert not (await ask(mode=CACHE_MODE_REFRESH)).samples
     assert (await ask()).miss_reason == pb.MISS_REASON_NEVER_STORED, "refresh forgets what was stored"
+
+
+async def test_draws_age(stub: Stub, asker: Any, service: Any) -> None:
+    """A request may refuse old draws; after the store's own lifetime nobody gets them."""
+    await stub.Store(asker.store(asker.sample(), rollout_id="early"))
+    await stub.Store(asker.store(asker.sample()))
+    key = (await stub.Lookup(asker.lookup())).key
+
+    def age(record: int, seconds: float) -> None:
+        with service.redis as redis:
+            records = bytearray(redis.hget(f"oc:s:{{{key}}}", "m"))
+            (at,) = struct.unpack_from(">Q", records, record * 44)
+            struct.pack_into(">Q", records, record * 44, at - round(seconds * 1000))
+            redis.hset(f"oc:s:{{{key}}}", "m", bytes(records))
+
+    def young() -> pb.LookupRequest:
+        return asker.lookup(2, subject=asker.subject(cache=CachePolicy(max_age=Duration(seconds=60))))
+
+    age(0, 600)
+    found = await stub.Lookup(young())
+    assert [one.position for one in found.samples] == [2]
+    assert (found.stored_total, found.miss_reason) == (2, pb.MISS_REASON_TOO_OLD)
+    age(0, 3600)
+    found = await stub.Lookup(asker.lookup(2))
+    assert [(one.position, one.total) for one in found.samples] == [(1, 1)]
+    await stub.Store(asker.store(asker.sample(), rollout_id="late"))
+    with service.redis as redis:
+        fields = set(redis.hkeys(f"oc:s:{{{key}}}"))
+        assert (b"d1" in fields, b"d2" in fields, b"d3" in fields) == (False, True, True), (
+            "old draws make room"
+        )
+    assert len((await stub.Lookup(asker.lookup(3, rollout_id="late"))).samples) == 1
+    assert len((await stub.Lookup(asker.lookup(3, rollout_id="early"))).samples) == 2
 
 
 async def test_bypass_and_read_only_store_nothing(stub: Stub, asker: Any) -> None:

@@ -18,6 +18,9 @@ _LIFETIME_MS = 600_000
 _LOOK_MS = 250
 """While nothing comes, the leader's lease is looked at this often."""
 
+_VACANT = 2
+"""Looks that must find nobody leading before a follower gives up: a lease may be on its way to the next."""
+
 
 class RedisBroadcast:
     """`waiting` is a client of its own: every follower holds one of its connections."""
@@ -43,7 +46,7 @@ class RedisBroadcast:
         return int(answer[0])
 
     async def follow(self, key: str, offset: int) -> AsyncIterator[tuple[int, bytes]]:
-        stream, after, fence = names.stream_of(key), "0-0", 0
+        stream, after, fence, vacant = names.stream_of(key), "0-0", 0, 0
         while True:
             with store_errors():
                 read: Any = await self._waiting.xread({stream: after}, count=64, block=_LOOK_MS)
@@ -59,12 +62,15 @@ class RedisBroadcast:
                     yield first, fields[b"events"]
                 if fields[b"last"] == b"1":
                     return
-            if not entries:
-                (answer,) = await run(self._redis, [Call(_LEADS, [names.lease_of(key)], [])])
-                leading = int(answer[0])
-                # before its first event a leader may be replaced; afterwards nobody can go on for it
-                if not leading or (fence and leading != fence):
-                    raise self._lost(key)
+            if entries:
+                vacant = 0
+                continue
+            (answer,) = await run(self._redis, [Call(_LEADS, [names.lease_of(key)], [])])
+            leading = int(answer[0])
+            vacant = 0 if leading else vacant + 1
+            # before its first event a leader may be replaced; afterwards nobody can go on for it
+            if vacant >= _VACANT or (fence and leading != fence):
+                raise self._lost(key)
 
     def _lost(self, key: str) -> Unavailable:
         return Unavailable(f"the leader of {key}", retry_after=RETRY_S)
