@@ -171,6 +171,16 @@ async def test_a_client_that_goes_ends_the_work_at_once(mesh: Any) -> None:
     assert not entry.HasField("usage")
 
 
+async def test_an_expired_deadline_ends_the_work_and_says_so(mesh: Any) -> None:
+    mesh.node_a.script = lambda *_: ["started", "a", asyncio.Event()]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await mesh.generate(mesh.ask(), timeout=1.0)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert error_from_rpc(caught.value).reason == "DEADLINE_EXCEEDED"
+    async with asyncio.timeout(5):
+        await mesh.node_a.cancelled.wait()
+
+
 async def test_without_the_cache_the_answer_comes_and_says_so(mesh: Any) -> None:
     await mesh.stop("cache")
     events = await mesh.generate(mesh.ask(request_id="r-1"))

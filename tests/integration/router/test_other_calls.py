@@ -130,6 +130,15 @@ async def test_a_priced_call_reserves_first_and_is_refused_without_room(mesh: An
     assert len(mesh.cloud.inner.legs) == 1
 
 
+async def test_where_no_budget_has_room_another_candidate_answers(mesh: Any) -> None:
+    mesh.ledger.refusal = ledger_pb.ReservationRefusal(reason="BUDGET_FROZEN", budget_name="premium")
+    request = mesh.ask(model="gpt-4o", allow_substitution=True, max_tokens=10)
+    request.routing.fallback.append("smollm2-135m")
+    provenance = (await mesh.generate(request))[-1].finished.provenance
+    assert (provenance.model, provenance.substituted_for) == ("smollm2-135m", "gpt-4o")
+    assert [hop.reason for hop in provenance.hops] == ["BUDGET_FROZEN"]
+
+
 async def test_a_reservation_under_which_nothing_happened_is_given_back(mesh: Any) -> None:
     from orchestra_errors import Unavailable
 

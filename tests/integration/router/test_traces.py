@@ -15,7 +15,7 @@ from orchestra_errors import WorkerLost
 
 
 async def trace_of(mesh: Any, method: str, calls: set[str]) -> dict[str, ReadableSpan]:
-    """Server spans by method, of the trace in which the client called `method`, once all `calls` are in it."""
+    """Server spans by method, of the trace whose root called `method`, once all of `calls` are in it."""
     async with asyncio.timeout(10):
         while True:
             spans = mesh.spans.get_finished_spans()

@@ -12,7 +12,14 @@ import structlog
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import entry_pb2
 from orchestra_accounting import PriceBook
-from orchestra_errors import BudgetExceeded, FailedPrecondition, OrchestraError, Unavailable
+from orchestra_errors import (
+    BudgetExceeded,
+    BudgetFrozen,
+    FailedPrecondition,
+    OrchestraError,
+    PriceUnknown,
+    Unavailable,
+)
 from orchestra_rpc import call_unary
 
 if TYPE_CHECKING:
@@ -40,8 +47,8 @@ class LedgerClient:
             log.info("no reservation", reason=error.reason)
             raise Unavailable("the cost-ledger, without which no priced call leaves", _BACK_OFF_S) from error
         return [
-            outcome.reservation if outcome.HasField("reservation") else _refused(outcome.refusal)
-            for outcome in answer.outcomes
+            outcome.reservation if outcome.HasField("reservation") else _refused(outcome.refusal, wish)
+            for outcome, wish in zip(answer.outcomes, wishes, strict=True)
         ]
 
     async def release(self, reservation_ids: Sequence[str]) -> None:
@@ -57,11 +64,17 @@ class LedgerClient:
         return await call_unary(self._stub.QueryCosts(request))
 
 
-def _refused(refusal: pb.ReservationRefusal) -> OrchestraError:
-    if refusal.reason == "BUDGET_EXCEEDED":
-        left = refusal.left_nanos if refusal.HasField("left_nanos") else 0
-        return BudgetExceeded(refusal.budget_name or refusal.budget_id, refusal.needed_nanos, left)
-    return FailedPrecondition(refusal.budget_name or "budget", refusal.message or refusal.reason)
+def _refused(refusal: pb.ReservationRefusal, wish: pb.ReservationWish) -> OrchestraError:
+    budget = refusal.budget_name or refusal.budget_id
+    match refusal.reason:
+        case "BUDGET_EXCEEDED":
+            left = refusal.left_nanos if refusal.HasField("left_nanos") else 0
+            return BudgetExceeded(budget, refusal.needed_nanos, left)
+        case "BUDGET_FROZEN":
+            return BudgetFrozen(budget)
+        case "PRICE_UNKNOWN":
+            return PriceUnknown(wish.provider, wish.model, budget)
+    return FailedPrecondition(budget or "the budget", refusal.message or refusal.reason)
 
 
 class PriceFeed:

@@ -125,11 +125,12 @@ class Attempt:
         self._books.finished(self.item, self.target, event.sample_index, sample.attempt_id, done)
         self._send(event)
 
-    def end(self, error: OrchestraError | None) -> Outcome:
+    def end(self, error: OrchestraError | None, *, departed: bool = True) -> Outcome:
         """The target has said all, or failed as a whole with `error`. Call once.
 
         A sample that has sent nothing of its answer may go elsewhere when its error allows that; one that has
-        may only when the request allows a restart.
+        may only when the request allows a restart. What never departed (no budget had room) may go elsewhere
+        whatever its error is.
         """
         finished: list[int] = []
         again: dict[int, OrchestraError] = {}
@@ -142,7 +143,8 @@ class Attempt:
                 continue
             why = sample.failed or error or self._cut()
             sample.ended = True
-            movable = why.may_move_on and (restart or not sample.content) and self.item.stopped is None
+            heals = why.may_move_on or not departed
+            movable = heals and (restart or not sample.content) and self.item.stopped is None
             (again if movable else lost)[index] = why
             if not movable:
                 events[index] = failed_event(index, why, sample.provenance, sample.consumed)

@@ -31,7 +31,7 @@ from .item import Item
 from .keeping import Keeping
 from .reserving import reserved
 from .running import Running
-from .stamping import failed_event, hop
+from .stamping import failed_event, hop, waiting_event
 from .storing import look_up, serve_stored
 from .traffic import Traffic
 
@@ -75,6 +75,8 @@ class Journey:
         """Indexes without a terminal event yet."""
         self._told = False
         self._attempts = 0
+        """Over the whole journey: names the attempts."""
+        self._tries_left = guide.max_attempts
         self._tried: set[str] = set()
         self._model_begun = ""
         self._outcome = Outcome()
@@ -123,6 +125,7 @@ class Journey:
             yield
         while self._left:
             self._attempts += 1
+            self._tries_left -= 1
             again: dict[int, OrchestraError] = {}
             for indexes in runs(self._left, target.abilities.max_n):
                 async with aclosing(self._leg(target, indexes)) as pulses:
@@ -171,10 +174,12 @@ class Journey:
         )
         leg = self._prepared(target, indexes)
         error: OrchestraError | None = None
+        departed = False
         ended = True
         guide.traffic.begin(target, len(indexes))
         try:
             async with reserved(self._road.reserve, item, leg, guide.deliveries, lambda: attempt.began):
+                departed = True
                 if not self._road.shared:
                     item.on_stop = leg.stop
                     if item.stopped is not None:
@@ -196,7 +201,7 @@ class Journey:
         finally:
             guide.traffic.end(target, len(indexes))
             if ended:
-                self._outcome = attempt.end(error)
+                self._outcome = attempt.end(error, departed=departed)
                 self._judge(target)
             else:
                 attempt.abandon()
@@ -212,7 +217,7 @@ class Journey:
         generation.routing.model = target.served_as or target.model
         context = request_pb2.HopContext(
             attempt_id=self._item.attempt_id(indexes.start, self._attempts),
-            attempts_left=max(1, self._guide.max_attempts - self._attempts + 1),
+            attempts_left=self._tries_left + 1,
             expected_instance_id=target.instance_id,
             first_sample_index=indexes.start,
             tenant=self._item.tenant,
@@ -244,7 +249,7 @@ class Journey:
         self._tried.add(target.key)
         item.hops.append(hop(target, item.attempt_id(item.first, self._attempts), error))
         log.info("moving on", request_id=item.request_id, target=target.key, reason=error.reason)
-        if self._attempts < self._guide.max_attempts:
+        if self._tries_left > 0:
             try:
                 return self._next_target()
             except OrchestraError as nobody:
@@ -253,10 +258,12 @@ class Journey:
         if not (self._road.shared and isinstance(error, NoCapacity)):
             raise _as_told(error, target)
         # in a batch a full queue is back-pressure, not a failure
+        for index in sorted(self._left):
+            self._emit(waiting_event(index))
         await asyncio.sleep(min(error.retry_after or PATIENCE_S, PATIENCE_S))
-        self._attempts = 0
+        self._tries_left = self._guide.max_attempts
         self._tried.clear()
-        item.hops.clear()
+        item.hops[:] = [one for one in item.hops if one.reason != error.reason]
         return self._next_target()
 
 

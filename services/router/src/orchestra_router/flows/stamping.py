@@ -83,3 +83,10 @@ def failed_event(
     if provenance is not None:
         failed.provenance.CopyFrom(provenance)
     return event
+
+
+def waiting_event(index: int) -> event_pb2.GenerationEvent:
+    """A heartbeat: the sample waits for a place at a target."""
+    event = event_pb2.GenerationEvent(sample_index=index)
+    event.heartbeat.activity = event_pb2.ACTIVITY_QUEUED
+    return event
