@@ -29,6 +29,7 @@ def prices(draw: st.DrawFn, rates: st.SearchStrategy[int | None] = maybe_rate) -
         input_nanos_per_million=draw(rates),
         output_nanos_per_million=draw(rates),
         cached_input_nanos_per_million=draw(maybe_rate),
+        cache_write_nanos_per_million=draw(maybe_rate),
         reasoning_nanos_per_million=draw(maybe_rate),
         batch_factor=draw(st.none() | st.sampled_from([0.5, 0.1, 0.75])),
         steps=[
@@ -36,6 +37,7 @@ def prices(draw: st.DrawFn, rates: st.SearchStrategy[int | None] = maybe_rate) -
                 from_prompt_tokens=draw(st.integers(1, 300_000)),
                 input_nanos_per_million=draw(maybe_rate),
                 output_nanos_per_million=draw(maybe_rate),
+                cached_input_nanos_per_million=draw(maybe_rate),
             )
             for _ in range(draw(st.integers(0, 2)))
         ],
@@ -49,6 +51,7 @@ def usages(draw: st.DrawFn) -> Usage:
         prompt_tokens=prompt,
         completion_tokens=answer,
         cached_prompt_tokens=draw(st.none() | st.integers(0, prompt)),
+        cache_write_tokens=draw(st.none() | st.integers(0, prompt)),
         reasoning_tokens=draw(st.none() | st.integers(0, answer)),
     )
 
@@ -70,7 +73,9 @@ def test_a_cost_is_within_half_a_nano_per_component_of_the_exact_sum(price: Pric
     price.ClearField("steps")
     price.ClearField("cached_input_nanos_per_million")
     price.ClearField("reasoning_nanos_per_million")
+    price.ClearField("cache_write_nanos_per_million")
     usage.ClearField("cached_prompt_tokens")
+    usage.ClearField("cache_write_tokens")
     usage.ClearField("reasoning_tokens")
     cost = cost_of_tokens(price, usage)
     exact = Fraction(
@@ -107,6 +112,48 @@ def test_cached_tokens_pay_their_own_rate() -> None:
 def test_an_unknown_number_of_cached_tokens_is_charged_at_the_dearer_rate_and_said_to_be_estimated() -> None:
     cost = cost_of_tokens(gpt(), Usage(prompt_tokens=1_000, completion_tokens=0))
     assert (cost.nanos, cost.state) == (1_000 * 2_500, COST_STATE_ESTIMATED)
+
+
+def claude() -> Price:
+    price = gpt()
+    price.cache_write_nanos_per_million = 3_125_000_000
+    return price
+
+
+def test_cache_writes_pay_their_own_rate_beside_cached_and_fresh_tokens() -> None:
+    usage = Usage(prompt_tokens=1_000, cached_prompt_tokens=400, cache_write_tokens=100, completion_tokens=0)
+    cost = cost_of_tokens(claude(), usage)
+    assert (cost.nanos, cost.state) == (500 * 2_500 + 400 * 1_250 + 100 * 3_125, COST_STATE_SETTLED)
+
+
+def test_cache_writes_without_a_rate_of_their_own_pay_as_input_and_are_said_to_be_estimated() -> None:
+    usage = Usage(prompt_tokens=1_000, cached_prompt_tokens=0, cache_write_tokens=100, completion_tokens=0)
+    cost = cost_of_tokens(gpt(), usage)
+    assert (cost.nanos, cost.state) == (1_000 * 2_500, COST_STATE_ESTIMATED)
+    usage.cache_write_tokens = 0
+    assert cost_of_tokens(gpt(), usage).state == COST_STATE_SETTLED
+
+
+def test_an_unknown_number_of_cache_writes_is_charged_at_the_dearer_rate_as_an_estimate() -> None:
+    usage = Usage(prompt_tokens=1_000, cached_prompt_tokens=400, completion_tokens=0)
+    cost = cost_of_tokens(claude(), usage)
+    assert (cost.nanos, cost.state) == (600 * 3_125 + 400 * 1_250, COST_STATE_ESTIMATED)
+
+
+def test_no_price_of_tokens_is_split_beyond_the_prompt_however_a_provider_counts() -> None:
+    usage = Usage(
+        prompt_tokens=1_000, cached_prompt_tokens=900, cache_write_tokens=5_000, completion_tokens=0
+    )
+    assert cost_of_tokens(claude(), usage).nanos == 100 * 3_125 + 900 * 1_250
+
+
+def test_cached_tokens_of_a_long_prompt_pay_the_cached_rate_of_its_step() -> None:
+    price = gpt()
+    price.steps[0].cached_input_nanos_per_million = 2_000_000_000
+    usage = Usage(prompt_tokens=200_000, cached_prompt_tokens=50_000, completion_tokens=0)
+    assert cost_of_tokens(price, usage).nanos == 150_000 * 5_000 + 50_000 * 2_000
+    usage.prompt_tokens = 100_000
+    assert cost_of_tokens(price, usage).nanos == 50_000 * 2_500 + 50_000 * 1_250
 
 
 def test_a_long_prompt_pays_its_step_from_the_first_token_on() -> None:

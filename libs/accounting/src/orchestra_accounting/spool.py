@@ -5,26 +5,23 @@ down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import Self
 
 import structlog
 
-from orchestra.generation.v1 import usage_pb2
 from orchestra.ledger.v1 import entry_pb2
-from orchestra_accounting.journal import Journal, Position
-from orchestra_accounting.records import Kind, encode
+from orchestra_accounting.group_writer import GroupWriter, Waiting
+from orchestra_accounting.journal import Position
+from orchestra_accounting.journal_thread import JournalThread
+from orchestra_accounting.open_attempts import SETTLEMENT_ROOM, OpenAttempts, read_back
+from orchestra_accounting.records import Kind
 from orchestra_errors import Unavailable
 
-P = ParamSpec("P")
-T = TypeVar("T")
 log = structlog.get_logger()
-_SETTLEMENT_ROOM = 2_048
 _REMEMBERED_CONTEXTS = 4_096
 _COMPACT_FROM = 65_536
 
@@ -49,14 +46,6 @@ class Batch:
     end: Position
 
 
-@dataclass(slots=True)
-class _Waiting:
-    kind: Kind
-    attempt_id: str
-    frame: bytes
-    durable: asyncio.Future[None]
-
-
 class Spool:
     """One process's journal of attempts, in a folder of its own. Belongs to one event loop.
 
@@ -64,18 +53,12 @@ class Spool:
     room for the end of every opened attempt is kept free.
     """
 
-    def __init__(
-        self, journal: Journal, thread: ThreadPoolExecutor, max_bytes: int, undelivered: int
-    ) -> None:
+    def __init__(self, journal: JournalThread, max_bytes: int, undelivered: int) -> None:
         self._journal = journal
         self._undelivered = undelivered
-        self._thread = thread
         self._max_bytes = max_bytes
-        self._open: dict[str, tuple[bytes, int]] = {}
-        self._open_room = 0
-        self._queue: list[_Waiting] = []
-        self._queued_bytes = 0
-        self._writer: asyncio.Task[None] | None = None
+        self._open = OpenAttempts()
+        self._writer = GroupWriter(journal, self._written, self._refused)
         self._cursor = journal.first
         self._compact_from = min(_COMPACT_FROM, max_bytes // 8)
         self._contexts: dict[str, Context] = {}
@@ -89,29 +72,25 @@ class Spool:
 
         Raises JournalLocked (another process owns the folder) and OSError.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        loop = asyncio.get_running_loop()
-        segment_bytes = max(4_096, min(1_000_000, max_bytes // 8))
+        journal = await JournalThread.open(Path(path), max(4_096, min(1_000_000, max_bytes // 8)))
         try:
-            journal = await loop.run_in_executor(thread, Journal, Path(path), segment_bytes)
-            unfinished, closed = await loop.run_in_executor(thread, _read_back, journal)
+            unfinished, closed = await journal.look(read_back)
         except BaseException:
-            thread.shutdown(wait=False)
+            await journal.close()
             raise
-        spool = cls(journal, thread, max_bytes, closed)
+        spool = cls(journal, max_bytes, closed)
         for entry in unfinished:
             log.warning(
                 "unfinished attempt closed as unknown", attempt_id=entry.attempt_id, model=entry.model
             )
-            spool._enqueue(Kind.CLOSED, entry.attempt_id, entry.SerializeToString())
-        if spool._queue:
-            await spool._settled_down()
+            spool._put_end(entry.attempt_id, entry.SerializeToString())
+        await spool._writer.settle_down()
         return spool
 
     @property
     def used_bytes(self) -> int:
         """What is on disk, waits to be written or is kept free for attempts that are open."""
-        return self._journal.size + self._queued_bytes + self._open_room
+        return self._journal.size + self._writer.queued_bytes + self._open.room
 
     @property
     def open_attempts(self) -> int:
@@ -133,11 +112,10 @@ class Spool:
         """
         entry = _dated(entry)
         payload = entry.SerializeToString()
-        self._forget(entry.attempt_id)
-        self._need(2 * len(payload) + _SETTLEMENT_ROOM)
-        self._open[entry.attempt_id] = (payload, self._journal.durable.segment)
-        self._open_room += len(payload) + _SETTLEMENT_ROOM
-        durable = self._enqueue(Kind.OPENED, entry.attempt_id, payload)
+        self._open.forget(entry.attempt_id)
+        self._need(2 * len(payload) + SETTLEMENT_ROOM)
+        self._open.add(entry.attempt_id, payload, self._journal.durable.segment)
+        durable = self._writer.put(Kind.OPENED, entry.attempt_id, payload)
         try:
             await durable
         except asyncio.CancelledError:
@@ -146,8 +124,8 @@ class Spool:
 
     def withdrawn(self, attempt_id: str) -> None:
         """The attempt never left: nothing was consumed, nothing is delivered. Unknown ids are no error."""
-        if self._forget(attempt_id) and not self._closed:
-            self._enqueue(Kind.WITHDRAWN, attempt_id, attempt_id.encode())
+        if self._open.forget(attempt_id) and not self._closed:
+            self._writer.put(Kind.WITHDRAWN, attempt_id, attempt_id.encode())
 
     def settled(self, entry: entry_pb2.UsageEntry) -> asyncio.Future[None]:
         """End an attempt with what it consumed. Taken at once; await the result to know that it is durable.
@@ -157,10 +135,10 @@ class Spool:
         """
         entry = _dated(entry)
         payload = entry.SerializeToString()
-        if self._closed or not self._forget(entry.attempt_id):
+        if self._closed or not self._open.forget(entry.attempt_id):
             self._need(len(payload))
         self._remember(entry.attempt_id)
-        return self._enqueue(Kind.CLOSED, entry.attempt_id, payload)
+        return self._put_end(entry.attempt_id, payload)
 
     def record(self, entry: entry_pb2.UsageEntry) -> None:
         """Take an entry of an attempt that no budget waited for; durable with the next group. Raises
@@ -175,7 +153,7 @@ class Spool:
         start = self._cursor
         while True:
             self._changed.clear()
-            frames, end = await self._in_thread(self._journal.read, start, limit)
+            frames, end = await self._journal.read(start, limit)
             entries = [
                 entry_pb2.UsageEntry.FromString(frame.payload)
                 for frame in frames
@@ -201,11 +179,10 @@ class Spool:
         if self._closed:
             return
         self._closed = True
-        await self._settled_down()
-        if self.all_delivered and not self._open and self._journal.size and not self._queue:
-            await self._in_thread(self._compact, b"")
-        await self._in_thread(self._journal.close)
-        self._thread.shutdown(wait=False)
+        await self._writer.end()
+        if self.all_delivered and not self._open and self._journal.size and self._writer.idle:
+            await self._journal.compact(b"")
+        await self._journal.close()
 
     def _need(self, more: int) -> None:
         if self._closed:
@@ -213,101 +190,39 @@ class Spool:
         if self.used_bytes + more > self._max_bytes:
             raise SpoolFull(f"holds {self.used_bytes} of {self._max_bytes} bytes")
 
-    def _forget(self, attempt_id: str) -> bool:
-        if (known := self._open.pop(attempt_id, None)) is None:
-            return False
-        self._open_room -= len(known[0]) + _SETTLEMENT_ROOM
-        return True
-
     def _remember(self, attempt_id: str) -> None:
         self._contexts[attempt_id] = copy_context()
         while len(self._contexts) > _REMEMBERED_CONTEXTS:
             del self._contexts[next(iter(self._contexts))]
 
-    def _enqueue(self, kind: Kind, attempt_id: str, payload: bytes) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(kind, attempt_id, encode(kind, payload), loop.create_future())
-        self._queue.append(waiting)
-        self._undelivered += kind is Kind.CLOSED
-        self._queued_bytes += len(waiting.frame)
-        if self._writer is None:
-            # a context of its own: the writer outlives the call that happened to start it
-            self._writer = loop.create_task(self._write(), name="spool writer", context=Context())
-        return waiting.durable
+    def _put_end(self, attempt_id: str, payload: bytes) -> asyncio.Future[None]:
+        durable = self._writer.put(Kind.CLOSED, attempt_id, payload)
+        self._undelivered += 1
+        return durable
 
-    async def _write(self) -> None:
-        try:
-            while self._queue:
-                group, self._queue = self._queue, []
-                try:
-                    start = await self._in_thread(self._journal.append, b"".join(one.frame for one in group))
-                except OSError as error:
-                    log.error("spool cannot be written", error=str(error), entries=len(group))
-                    self._queue = self._refuse_opened(group, error) + self._queue
-                    if self._closed:
-                        return
-                    await asyncio.sleep(1.0)
-                    continue
-                for one in group:
-                    self._queued_bytes -= len(one.frame)
-                    if one.kind is Kind.OPENED and one.attempt_id in self._open:
-                        self._open[one.attempt_id] = (self._open[one.attempt_id][0], start.segment)
-                    if not one.durable.done():
-                        one.durable.set_result(None)
-                self._changed.set()
-        finally:
-            self._writer = None
-
-    def _refuse_opened(self, group: list[_Waiting], error: OSError) -> list[_Waiting]:
-        """Fail the attempts that have not left; what was consumed stays queued."""
+    def _written(self, group: list[Waiting], start: Position) -> None:
         for one in group:
             if one.kind is Kind.OPENED:
-                self._queued_bytes -= len(one.frame)
-                self.withdrawn(one.attempt_id)
-                if not one.durable.done():
-                    one.durable.set_exception(SpoolFull(f"cannot be written: {error.strerror or error}"))
-        return [one for one in group if one.kind is not Kind.OPENED]
+                self._open.place(one.attempt_id, start.segment)
+        self._changed.set()
 
-    async def _settled_down(self) -> None:
-        while self._writer is not None:
-            await asyncio.wait([self._writer])
+    def _refused(self, attempt_id: str, error: OSError) -> SpoolFull:
+        self.withdrawn(attempt_id)
+        return SpoolFull(f"cannot be written: {error.strerror or error}")
 
     async def _advance(self, end: Position) -> None:
         self._cursor = max(self._cursor, end)
-        oldest = self._journal.first.segment
-        idle = self._at_end and self._journal.size > self._compact_from + 2 * self._open_room
-        if not idle and oldest >= self._cursor.segment:
+        at_end = self._writer.idle and self._cursor >= self._journal.durable
+        idle = at_end and self._journal.size > self._compact_from + 2 * self._open.room
+        if not idle and self._journal.first.segment >= self._cursor.segment:
             return
-        # an attempt that stays open for long must not pin every segment behind it
         before = self._journal.durable.segment + 1 if idle else self._cursor.segment
-        pinned = b"".join(
-            encode(Kind.OPENED, payload) for payload, segment in self._open.values() if segment < before
-        )
+        carried = self._open.carried(before)
         if idle:
-            await self._in_thread(self._compact, pinned)
+            await self._journal.compact(carried)
         else:
-            await self._in_thread(self._drop, self._cursor.segment, pinned)
-        moved = self._journal.durable.segment
-        self._open = {
-            key: (payload, moved if segment < before else segment)
-            for key, (payload, segment) in self._open.items()
-        }
-
-    @property
-    def _at_end(self) -> bool:
-        return not self._queue and self._writer is None and self._cursor >= self._journal.durable
-
-    def _compact(self, carried: bytes) -> None:
-        self._journal.roll()
-        self._drop(self._journal.durable.segment, carried)
-
-    def _drop(self, segment: int, carried: bytes) -> None:
-        if carried:
-            self._journal.append(carried)
-        self._journal.drop_before(segment)
-
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **named))
+            await self._journal.drop_before(self._cursor.segment, carried)
+        self._open.moved(before, self._journal.durable.segment)
 
 
 def _dated(entry: entry_pb2.UsageEntry) -> entry_pb2.UsageEntry:
@@ -315,29 +230,4 @@ def _dated(entry: entry_pb2.UsageEntry) -> entry_pb2.UsageEntry:
         raise ValueError("an entry without an attempt_id cannot be told from its repeat")
     if not entry.HasField("occurred_at"):
         entry.occurred_at.GetCurrentTime()
-    return entry
-
-
-def _read_back(journal: Journal) -> tuple[list[entry_pb2.UsageEntry], int]:
-    """The attempts that have no end yet, as UNKNOWN, and how many entries the journal holds."""
-    payloads: dict[str, bytes] = {}
-    closed = 0
-    for _, frame in journal.frames():
-        if frame.kind is Kind.WITHDRAWN:
-            payloads.pop(frame.payload.decode(), None)
-            continue
-        attempt_id = entry_pb2.UsageEntry.FromString(frame.payload).attempt_id
-        if frame.kind is Kind.OPENED:
-            payloads[attempt_id] = frame.payload
-        else:
-            payloads.pop(attempt_id, None)
-            closed += 1
-    return [_as_unknown(entry_pb2.UsageEntry.FromString(payload)) for payload in payloads.values()], closed
-
-
-def _as_unknown(entry: entry_pb2.UsageEntry) -> entry_pb2.UsageEntry:
-    entry.state = entry_pb2.ENTRY_STATE_UNKNOWN
-    entry.ClearField("usage")
-    version = entry.cost.price_version
-    entry.cost.CopyFrom(usage_pb2.Cost(state=usage_pb2.COST_STATE_UNKNOWN, price_version=version))
     return entry

@@ -1,8 +1,8 @@
 """What tokens cost: pure arithmetic over a row of the price book.
 
-Every component (fresh prompt, cached prompt, answer, reasoning) is rounded half up once to whole
-nano-dollars, then summed. What is not known is never taken for zero: it makes the cost UNKNOWN, or, where a
-dearer rate bounds it, ESTIMATED at that rate.
+Every component (fresh prompt, cached prompt, cache writes, answer, reasoning) is rounded half up once to
+whole nano-dollars, then summed. What is not known is never taken for zero: it makes the cost UNKNOWN, or,
+where a dearer rate bounds it, ESTIMATED at that rate.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class _Rates:
     input: int | None
     output: int | None
     cached: int | None
+    cache_write: int | None
     reasoning: int | None
 
 
@@ -33,9 +34,10 @@ def cost_of_tokens(
 ) -> usage_pb2.Cost:
     """The cost of one attempt at a provider.
 
-    SETTLED: every count and rate that matters is known. ESTIMATED: cached or reasoning tokens, their rate or
-    a batch job's factor are not known, so that the dearer rate was charged. UNKNOWN, without nanos: no price,
-    no usage, or tokens without a rate.
+    Prompt tokens that the provider wrote to its cache pay the row's cache_write rate instead of input's.
+    SETTLED: every count and rate that matters is known. ESTIMATED: cached, cache-write or reasoning tokens,
+    their rate or a batch job's factor are not known, so that the dearer rate was charged. UNKNOWN, without
+    nanos: no price, no usage, or tokens without a rate.
     """
     version = price.price_version if price is not None else ""
     unknown = usage_pb2.Cost(state=usage_pb2.COST_STATE_UNKNOWN, price_version=version)
@@ -47,12 +49,17 @@ def cost_of_tokens(
     rates = _rates(price, prompt)
     factor, factor_known = _factor(price, batch_job)
 
-    cached, cached_rate, cached_known = _part(
-        usage.cached_prompt_tokens if usage.HasField("cached_prompt_tokens") else None,
-        prompt,
-        rates.cached,
+    read = usage.cached_prompt_tokens if usage.HasField("cached_prompt_tokens") else None
+    write = usage.cache_write_tokens if usage.HasField("cache_write_tokens") else None
+    written, write_rate, written_known = _part(
+        write,
+        max(0, prompt - (read or 0)),
+        rates.cache_write,
         rates.input,
-        charged_alike=not price.HasField("cached_input_nanos_per_million"),
+        charged_alike=rates.cache_write in (None, rates.input),
+    )
+    cached, cached_rate, cached_known = _part(
+        read, prompt - written, rates.cached, rates.input, charged_alike=rates.cached in (None, rates.input)
     )
     thought, thought_rate, thought_known = _part(
         usage.reasoning_tokens if usage.HasField("reasoning_tokens") else None,
@@ -64,15 +71,16 @@ def cost_of_tokens(
     )
     total = 0
     for tokens, rate in (
-        (prompt - cached, rates.input),
+        (prompt - cached - written, rates.input),
         (cached, cached_rate),
+        (written, write_rate),
         (answer - thought, rates.output),
         (thought, thought_rate),
     ):
         if tokens and rate is None:
             return unknown
         total += half_up(Fraction(tokens * (rate or 0), MILLION) * factor)
-    known = cached_known and thought_known and factor_known
+    known = cached_known and written_known and thought_known and factor_known
     return usage_pb2.Cost(
         state=usage_pb2.COST_STATE_SETTLED if known else usage_pb2.COST_STATE_ESTIMATED,
         nanos=total,
@@ -96,38 +104,45 @@ def worst_case(
         if step.from_prompt_tokens <= prompt_tokens:
             reachable += [step.input_nanos_per_million] if step.HasField("input_nanos_per_million") else []
             answers += [step.output_nanos_per_million] if step.HasField("output_nanos_per_million") else []
+            if step.HasField("cached_input_nanos_per_million"):
+                reachable.append(step.cached_input_nanos_per_million)
     if (prompt_tokens and not price.HasField("input_nanos_per_million")) or (
         max_tokens and not price.HasField("output_nanos_per_million")
     ):
         return None
     if price.HasField("cached_input_nanos_per_million"):
         reachable.append(price.cached_input_nanos_per_million)
+    if price.HasField("cache_write_nanos_per_million"):
+        reachable.append(price.cache_write_nanos_per_million)
     if price.HasField("reasoning_nanos_per_million"):
         answers.append(price.reasoning_nanos_per_million)
     factor, _ = _factor(price, batch_job)
-    return _above(prompt_tokens, max(reachable, default=0), factor) + _above(
-        max_tokens, max(answers, default=0), factor
-    )
+    prompt = _above(prompt_tokens, max(reachable, default=0), factor, components=3)
+    return prompt + _above(max_tokens, max(answers, default=0), factor, components=2)
 
 
-def _above(tokens: int, rate: int, factor: Fraction) -> int:
-    # two components of one side, each rounded half up, exceed their exact sum by at most one nano-dollar
+def _above(tokens: int, rate: int, factor: Fraction, components: int) -> int:
+    # each component, rounded half up, exceeds what it is exactly by at most half a nano-dollar
     nanos = Fraction(tokens * rate, MILLION) * factor
-    return floor(nanos) + 1 if nanos else 0
+    return floor(nanos + Fraction(components, 2)) if nanos else 0
 
 
 def _rates(price: entry_pb2.Price, prompt_tokens: int) -> _Rates:
     given = price.HasField
     fresh = price.input_nanos_per_million if given("input_nanos_per_million") else None
     output = price.output_nanos_per_million if given("output_nanos_per_million") else None
+    cached = price.cached_input_nanos_per_million if given("cached_input_nanos_per_million") else None
     for step in sorted(price.steps, key=lambda step: step.from_prompt_tokens):
         if prompt_tokens >= step.from_prompt_tokens:
             fresh = step.input_nanos_per_million if step.HasField("input_nanos_per_million") else fresh
             output = step.output_nanos_per_million if step.HasField("output_nanos_per_million") else output
+            if step.HasField("cached_input_nanos_per_million"):
+                cached = step.cached_input_nanos_per_million
     return _Rates(
         fresh,
         output,
-        price.cached_input_nanos_per_million if given("cached_input_nanos_per_million") else None,
+        cached,
+        price.cache_write_nanos_per_million if given("cache_write_nanos_per_million") else None,
         price.reasoning_nanos_per_million if given("reasoning_nanos_per_million") else None,
     )
 
