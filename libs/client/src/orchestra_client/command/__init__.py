@@ -1,0 +1,5 @@
+"""The `orchestra` command."""
+
+from .main import run
+
+__all__ = ["run"]

@@ -1,0 +1,185 @@
+"""Questions to services other than the router."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestra_errors import OrchestraError
+
+from .addresses import HEALTH, PORTS, address_of
+
+if TYPE_CHECKING:
+    from orchestra.cache.v1.cache_service_pb2 import GetStatsResponse
+    from orchestra.ledger.v1.entry_pb2 import CostBucket
+    from orchestra.models.v1.model_manager_service_pb2 import GetPhaseResponse, SetPhaseResponse
+    from orchestra.models.v1.model_pb2 import Placement
+    from orchestra_rpc import MeshChannel
+
+TIMEOUT_S = 10.0
+
+
+@asynccontextmanager
+async def _channel(service: str, router: str | None) -> AsyncIterator[MeshChannel]:
+    from orchestra_rpc import open_channel
+
+    channel = open_channel(address_of(service, router))
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+async def placements(router: str | None, timeout: float = TIMEOUT_S) -> list[Placement]:
+    """All that model-manager tells."""
+    from orchestra.models.v1 import model_manager_service_pb2 as pb
+    from orchestra.models.v1 import model_manager_service_pb2_grpc as pb_grpc
+    from orchestra_rpc import call_unary
+
+    found: list[Placement] = []
+    token = ""
+    async with _channel("model-manager", router) as channel:
+        stub = pb_grpc.ModelManagerServiceStub(channel)
+        while True:
+            request = pb.ListPlacementsRequest(page_size=1000, page_token=token)
+            answer = await call_unary(stub.ListPlacements(request, timeout=timeout))
+            found.extend(answer.placements)
+            token = answer.next_page_token
+            if not token:
+                return found
+
+
+async def get_phase(router: str | None) -> GetPhaseResponse:
+    """The phase now, and the others."""
+    from orchestra.models.v1 import model_manager_service_pb2 as pb
+    from orchestra.models.v1 import model_manager_service_pb2_grpc as pb_grpc
+    from orchestra_rpc import call_unary
+
+    async with _channel("model-manager", router) as channel:
+        stub = pb_grpc.ModelManagerServiceStub(channel)
+        return await call_unary(stub.GetPhase(pb.GetPhaseRequest(), timeout=TIMEOUT_S))
+
+
+async def set_phase(router: str | None, name: str) -> SetPhaseResponse:
+    """Change the phase. Raises NotFound."""
+    from orchestra.models.v1 import model_manager_service_pb2 as pb
+    from orchestra.models.v1 import model_manager_service_pb2_grpc as pb_grpc
+    from orchestra_rpc import call_unary
+
+    async with _channel("model-manager", router) as channel:
+        stub = pb_grpc.ModelManagerServiceStub(channel)
+        request = pb.SetPhaseRequest(request_id=uuid.uuid4().hex, phase=name)
+        return await call_unary(stub.SetPhase(request, timeout=TIMEOUT_S))
+
+
+async def costs(
+    router: str | None, group_by: Sequence[str], *, run_id: str = "", model: str = ""
+) -> list[CostBucket]:
+    """Sums over all time."""
+    from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
+    from orchestra.ledger.v1 import cost_ledger_service_pb2_grpc as pb_grpc
+    from orchestra_rpc import call_unary
+
+    found: list[CostBucket] = []
+    token = ""
+    async with _channel("cost-ledger", router) as channel:
+        stub = pb_grpc.CostLedgerServiceStub(channel)
+        while True:
+            request = pb.QueryCostsRequest(
+                filter=pb.CostFilter(run_id=run_id, model=model),
+                group_by=group_by,
+                page_size=1000,
+                page_token=token,
+            )
+            answer = await call_unary(stub.QueryCosts(request, timeout=TIMEOUT_S))
+            found.extend(answer.buckets)
+            token = answer.next_page_token
+            if not token:
+                return found
+
+
+async def cache_stats(router: str | None) -> GetStatsResponse:
+    """Since the cache started."""
+    from orchestra.cache.v1 import cache_service_pb2 as pb
+    from orchestra.cache.v1 import cache_service_pb2_grpc as pb_grpc
+    from orchestra_rpc import call_unary
+
+    async with _channel("cache", router) as channel:
+        stub = pb_grpc.CacheServiceStub(channel)
+        return await call_unary(stub.GetStats(pb.GetStatsRequest(), timeout=TIMEOUT_S))
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """`state` is serving, not serving or unreachable; `seconds` until it answered."""
+
+    service: str
+    address: str
+    state: str
+    seconds: float | None
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class MeshHealth:
+    """Every service, every node that model-manager knows, every placement."""
+
+    services: list[ServiceHealth]
+    models: list[dict[str, str]]
+
+    @property
+    def well(self) -> bool:
+        states = [one.state for one in self.services] + [one["state"] for one in self.models]
+        return all(state == "serving" for state in states)
+
+
+async def health(router: str | None, timeout: float = 3.0) -> MeshHealth:
+    """Asks all at once; never raises for a service that does not answer."""
+    from orchestra.models.v1 import model_pb2
+
+    checks = [_check(service, HEALTH[service], address_of(service, router), timeout) for service in PORTS]
+    asked = asyncio.gather(*checks)
+    try:
+        placed = await placements(router, timeout)
+    except OrchestraError:
+        # its own row says so
+        placed = []
+    services = await asked
+    nodes = {one.node_id: one.node_address for one in placed if one.node_address}
+    services += await asyncio.gather(
+        *(_check(node, HEALTH["inference-node"], address, timeout) for node, address in sorted(nodes.items()))
+    )
+    models = [
+        {
+            "model": one.model,
+            "state": model_pb2.PlacementState.Name(one.state).removeprefix("PLACEMENT_STATE_").lower(),
+            "node": one.node_id,
+            "why": one.state_reason,
+        }
+        for one in placed
+    ]
+    return MeshHealth(list(services), models)
+
+
+async def _check(service: str, name: str, address: str, timeout: float) -> ServiceHealth:
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+
+    began = time.monotonic()
+    async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            return ServiceHealth(service, address, "unreachable", None, error.code().name.lower())
+    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+    seconds = time.monotonic() - began
+    return ServiceHealth(service, address, "serving" if serving else "not serving", seconds, "")
