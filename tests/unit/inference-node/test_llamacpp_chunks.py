@@ -15,7 +15,7 @@ from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Piece,
 
 
 def chunk(**said: Any) -> bytes:
-    return json.dumps({"choices": [{}], "__verbose": {"stop": False, **said}}).encode()
+    return json.dumps({"choices": [{}], "__verbose": {"stop": False} | said}).encode()
 
 
 def token(text: str, token_id: int, predicted: int, **more: Any) -> bytes:
@@ -103,7 +103,7 @@ def test_every_sampling_field_is_set_in_the_engines_words() -> None:
     draw = Draw((1,), seed=2**40, temperature=0.5, top_k=3, max_tokens=2**40, stop=("x",))
     request = completion_request(draw, "", 512)
     assert request["seed"] < 2**32 - 1
-    assert request["n_predict"] == 2**31 - 1
+    assert request["n_predict"] == 511, "the context bounds it"
     assert (request["temperature"], request["top_k"], request["stop"]) == (0.5, 3, ["x"])
     assert (request["repeat_last_n"], request["n_probs"]) == (512, 0)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from orchestra_inference_node.domain.drawing import Draw
 
-_LARGEST_INT = 2**31 - 1
 # the largest 32-bit number means "random" to it
 _RANDOM_SEED = 2**32 - 1
 # penalties, then the temperature, then what cuts the tail: the order that trainers' libraries use
@@ -14,7 +13,8 @@ _SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 
 
 def completion_request(draw: Draw, grammar: str, context_tokens: int) -> dict[str, Any]:
-    """The request for one streamed sample; `grammar` is GBNF or empty."""
+    """The request for one streamed sample; `grammar` is empty or what the engine reads as one."""
+    room = context_tokens - len(draw.prompt_ids)
     return {
         "prompt": list(draw.prompt_ids),
         "stream": True,
@@ -25,7 +25,8 @@ def completion_request(draw: Draw, grammar: str, context_tokens: int) -> dict[st
         "return_progress": True,
         "timings_per_token": False,
         "cache_prompt": True,
-        "n_predict": -1 if draw.max_tokens is None else min(draw.max_tokens, _LARGEST_INT),
+        # the engine rounds a slot's context up; the declared one holds
+        "n_predict": min(room, room if draw.max_tokens is None else draw.max_tokens),
         "seed": engine_seed(draw.seed),
         "samplers": _SAMPLERS,
         "temperature": draw.temperature,

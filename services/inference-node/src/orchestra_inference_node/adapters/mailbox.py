@@ -61,7 +61,7 @@ class Mailbox:
         try:
             while True:
                 self._waiter = self._loop.create_future()
-                # what came since the last look has woken nobody; a wake may also be for what was taken already
+                # what came since the last look has woken nobody; a wake may be for what was taken already
                 item = self._take()
                 if item is not None or self._expired:
                     return item

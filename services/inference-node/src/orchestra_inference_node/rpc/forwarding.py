@@ -8,13 +8,21 @@ from typing import TypeAlias
 from orchestra.generation.v1 import request_pb2
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra_errors import InvalidRequest, OrchestraError, Unavailable, WorkerLost, WrongInstance
+from orchestra_errors import (
+    InvalidRequest,
+    OrchestraError,
+    Unavailable,
+    WorkerLost,
+    WrongInstance,
+)
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_rpc import call_stream, call_unary
 
-Stubs: TypeAlias = "Callable[[str], pb_grpc.InferenceServiceAsyncStub]"
+Stubs: TypeAlias = "Callable[[str, str], pb_grpc.InferenceServiceAsyncStub]"
 Find = Callable[[str], Resident]
 _RETRY_S = 1.0
+# how orchestra_rpc names a peer that ended a call without a word of its own
+_NO_ANSWER = "a peer ("
 
 
 class Forwarding:
@@ -55,7 +63,9 @@ class Forwarding:
         passed = pb.GenerateRequest(generation=request.generation, hop=request.hop)
         passed.hop.expected_instance_id = resident.instance_id
         try:
-            async with call_stream(self._stubs(resident.address).Generate(passed)) as events:
+            async with call_stream(
+                self._stubs(resident.address, resident.instance_id).Generate(passed)
+            ) as events:
                 async for event in events:
                     yield event
         except OrchestraError as error:
@@ -66,16 +76,14 @@ class Forwarding:
             raise InvalidRequest.of("model", "must be set")
         resident = self.serving(request.model)
         try:
-            return await call_unary(self._stubs(resident.address).CountTokens(request))
+            return await call_unary(self._stubs(resident.address, resident.instance_id).CountTokens(request))
         except OrchestraError as error:
             raise lost_or(error, resident) from error
 
 
 def lost_or(error: OrchestraError, resident: Resident) -> OrchestraError:
     """A broken connection to a worker is a lost worker; what it said itself stays as it is."""
-    if error.reason in ("PEER_FAILED", "UNAVAILABLE") and error.status_code == "UNAVAILABLE":
-        if error.reason == "UNAVAILABLE" and "engine" in error.message:
-            return error
+    if isinstance(error, Unavailable) and error.metadata.get("what", "").startswith(_NO_ANSWER):
         wait = max(_RETRY_S, resident.restarts.wait_s)
         return WorkerLost(resident.wanted.model, "its process ended", retry_after=wait)
     return error

@@ -103,15 +103,16 @@ class ForwardedBatch:
             while (part := await worker.outgoing.get()) is not _END:
                 yield part
 
+        resident = worker.resident
         try:
-            call = self._stubs(worker.resident.address).GenerateBatch(outgoing())
+            call = self._stubs(resident.address, resident.instance_id).GenerateBatch(outgoing())
             async with call_stream(call) as answers:
                 async for answer in answers:
                     for labelled in answer.events:
                         _note(worker.owed, labelled)
                     await self._ready.put(answer)
         except OrchestraError as error:
-            told = lost_or(error, worker.resident)
+            told = lost_or(error, resident)
             for label, indexes in list(worker.owed.items()):
                 await self._fail(label, indexes, told)
 
