@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import grpc
@@ -27,6 +28,8 @@ async def methods_of(channel: grpc.aio.Channel, service: str) -> descriptor_pb2.
     async for answer in call:
         for data in answer.file_descriptor_response.file_descriptor_proto:
             file = descriptor_pb2.FileDescriptorProto.FromString(data)
+            # puts its messages into the pool
+            importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
             for found in file.service:
                 if f"{file.package}.{found.name}" == service:
                     return found
@@ -75,5 +78,6 @@ async def test_the_list_of_what_is_missing_only_shrinks(bare_mesh: LocalMesh) ->
                     found.add(f"{service}/{method.name}")
     listed = set(LISTED.read_text(encoding="utf-8").split())
     assert asked > 60
-    assert found - listed == set(), "these answered before and say NOT_YET now, or are new without a body"
-    assert listed - found == set(), "these work now: take them off tests/e2e/not_yet.txt"
+    more, less = sorted(found - listed), sorted(listed - found)
+    assert not more, "NOT_YET and not on the list:\n" + "\n".join(more)
+    assert not less, "these work now, take them off tests/e2e/not_yet.txt:\n" + "\n".join(less)

@@ -116,7 +116,7 @@ async def test_a_stream_whose_worker_dies_is_an_error(
 
     spans = await asyncio.to_thread(otlp.wait_for, enough, 20.0, trace_id)
     assert len([one for one in spans if not one.parent_id]) == 1
-    await wait_for_models(mesh.deployment, mesh.mesh.exit_code, 60, Silent())
+    await wait_for_models(mesh.deployment, mesh.mesh.exit_code, 60, Silent(), patient=True)
 
 
 def kill_worker(mesh: LocalMesh, node: str) -> None:

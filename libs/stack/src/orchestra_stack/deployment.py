@@ -170,7 +170,7 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
 def _share_cores(text: str, nodes: int) -> str:
     """Give each CPU device that names no threads its share of this machine's cores.
 
-    Two engines that each compute with every core wait for each other at every step: measured six times slower.
+    Two engines that each compute with every core wait for each other at each step: six times slower.
     """
     threads = max(1, usable_cores() // max(1, nodes))
     return re.sub(r"(\{[^{}]*kind: cpu\b)(?![^{}]*threads:)", rf"\1, threads: {threads}", text)

@@ -99,16 +99,25 @@ async def _wait_for(
 
 
 async def wait_for_models(
-    deployment: Deployment, exit_code: ExitCode, seconds: float, progress: Progress
+    deployment: Deployment,
+    exit_code: ExitCode,
+    seconds: float,
+    progress: Progress,
+    *,
+    patient: bool = False,
 ) -> None:
-    """Until every wanted placement serves and the router offers its model. Raises StackError."""
+    """Until every wanted placement serves and the router offers its model. Raises StackError.
+
+    A load that fails ends the wait, since what is wrong with a file does not heal; `patient` waits for the
+    next try.
+    """
     if not deployment.wanted:
         return
     placements: dict[tuple[str, str], model_pb2.Placement] = {}
     try:
         async with asyncio.timeout(seconds):
             async with asyncio.TaskGroup() as group:
-                watch = group.create_task(_watch(deployment, placements, progress))
+                watch = group.create_task(_watch(deployment, placements, progress, patient))
                 alive = group.create_task(_all_alive(deployment, exit_code))
                 await watch
                 await _router_offers(deployment)
@@ -124,7 +133,10 @@ async def wait_for_models(
 
 
 async def _watch(
-    deployment: Deployment, placements: dict[tuple[str, str], model_pb2.Placement], progress: Progress
+    deployment: Deployment,
+    placements: dict[tuple[str, str], model_pb2.Placement],
+    progress: Progress,
+    patient: bool,
 ) -> None:
     address = deployment.address("model-manager")
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
@@ -135,7 +147,7 @@ async def _watch(
                 placements.update({(one.model, one.node_id): one for one in seen.placements})
                 for key in deployment.wanted:
                     if key in placements:
-                        _tell(placements[key], progress)
+                        _tell(placements[key], progress, patient)
                 if all(_serves(placements.get(key)) for key in deployment.wanted):
                     return
         except grpc.aio.AioRpcError as error:
@@ -156,8 +168,8 @@ def _where(placement: model_pb2.Placement | None) -> str:
     return f"{state}: {placement.state_reason}" if placement.state_reason else state
 
 
-def _tell(placement: model_pb2.Placement, progress: Progress) -> None:
-    if placement.state == model_pb2.PLACEMENT_STATE_FAILED:
+def _tell(placement: model_pb2.Placement, progress: Progress, patient: bool) -> None:
+    if placement.state == model_pb2.PLACEMENT_STATE_FAILED and not patient:
         raise StackError(
             f"{placement.model} could not be loaded on {placement.node_id}: {placement.state_reason}"
         )
