@@ -35,7 +35,7 @@ class Embedded:
 class Provider(Protocol):
     """One account at one vendor, spoken to by the vendor's SDK. `key` None: the server wants none.
 
-    Every adapter passes `tests/integration/cloud-proxy/provider_contract.py`.
+    Every adapter passes `tests/integration/cloud-proxy/test_provider_contract.py`.
     """
 
     def stream(self, call: Call, key: Secret | None) -> AsyncGenerator[Chunk, None]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import structlog
 
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import entry_pb2
-from orchestra.ledger.v1.cost_ledger_service_pb2_grpc import CostLedgerServiceAsyncStub
 from orchestra_accounting import PriceBook
 from orchestra_errors import OrchestraError
 from orchestra_rpc import call_unary
+
+if TYPE_CHECKING:
+    from orchestra.ledger.v1.cost_ledger_service_pb2_grpc import CostLedgerServiceAsyncStub
 
 log = structlog.get_logger()
 _PAGE = 1000

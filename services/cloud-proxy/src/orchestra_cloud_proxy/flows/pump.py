@@ -1,4 +1,4 @@
-"""One task reads one upstream stream: leaving a stream keeps its connection, cancelling its reader closes it."""
+"""One task reads one upstream stream: leaving a stream keeps its connection, cancelling the task does not."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class SampleFlow:
         self._jitter = jitter
 
     async def draw(self, draft: Draft, account: Account) -> AsyncGenerator[Event, None]:
-        """Started, deltas and heartbeats, Finished. Raises kinds; the attempt is recorded on every way out."""
+        """Started, deltas and heartbeats, Finished. Raises kinds. Recorded on every way out."""
         reason = "INTERNAL"
         try:
             async with aclosing(self._tries(draft, account)) as events:

@@ -39,7 +39,7 @@ def to_usage(tokens: Tokens) -> usage_pb2.Usage:
 
 
 def append(events: list[Event], chunk: Chunk, fresh: Callable[[], Event]) -> None:
-    """Add what a chunk says; text that follows text, and thought that follows thought, joins the last event."""
+    """Add what a chunk says; text after text, and thought after thought, joins the last event."""
     last = events[-1].WhichOneof("event") if events else None
     if chunk.reasoning:
         if last != "reasoning_delta":
