@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import fcntl
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -137,6 +140,41 @@ async def test_many_services_share_one_store(make: Any, asker: Any, service: Any
         assert (await one.GetStats(pb.GetStatsRequest())).store.startswith("redis, valkey")
     assert replica.stop() == 0
     assert not (replica.state / "valkey").exists(), "it started no server of its own"
+
+
+async def test_a_full_store_makes_room_and_goes_on(make: Any, asker: Any, tmp_path: Path) -> None:
+    config = tmp_path / "orchestra.yaml"
+    config.write_text("cache: {max_bytes: 4MB}\n")
+    process = make(ORCHESTRA_CONFIG=str(config)).start()
+    async with connected(process) as stub:
+        for i in range(32):
+            # random letters do not compress
+            draws = [asker.sample(base64.b85encode(os.urandom(20_000)).decode()) for _ in range(8)]
+            stored = await stub.Store(asker.store(*draws, subject=asker.subject(f"prompt {i}")))
+            assert stored.stored == 8
+        stats = await stub.GetStats(pb.GetStatsRequest())
+        assert stats.max_bytes == 4_000_000
+        assert stats.evicted > 0
+        assert 0 < stats.sets < 32
+        assert stats.samples == stats.sets * 8, "sets go whole"
+    process.stop()
+
+
+@pytest.mark.parametrize("taken", ["ORCHESTRA_LISTEN", "ORCHESTRA_METRICS_PORT"])
+def test_a_port_in_use_is_one_line_and_leaves_no_server(make: Any, taken: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        host, port = other.getsockname()
+        value = f"{host}:{port}" if taken == "ORCHESTRA_LISTEN" else str(port)
+        process = make(**{"ORCHESTRA_LOG_LEVEL": "error", taken: value})
+        with pytest.raises(pytest.fail.Exception):
+            process.start()
+    assert process.process.wait(10) == 1
+    process.process.stdout.close()
+    # gRPC's core has its own word before ours
+    assert process.said[-1]["event"].startswith("cache: ")
+    assert str(port) in process.said[-1]["event"]
+    with open(process.state / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its own server would hold it
 
 
 def test_what_cannot_be_used_is_one_line(tmp_path: Path) -> None:

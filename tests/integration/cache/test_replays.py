@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Stub = pb_grpc.CacheServiceAsyncStub
 
 NEW, RUNNING, REPLAYED = pb.REPLAY_STATE_NEW, pb.REPLAY_STATE_RUNNING, pb.REPLAY_STATE_REPLAYED
-SAME = {"request_id": "req", "payload_digest": b"payload"}
+SAME: dict[str, Any] = {"request_id": "req", "payload_digest": b"payload"}
 
 
 def ids(response: pb.LookupResponse) -> list[str]:

@@ -149,7 +149,10 @@ async def test_policies(stub: Stub, asker: Any) -> None:
     await stub.Store(asker.store(asker.sample("x"), asker.sample("x"), asker.sample("y")))
 
     async def ask(n: int = 3, **policy: Any) -> pb.LookupResponse:
-        return await stub.Lookup(asker.lookup(n, subject=asker.subject(cache=CachePolicy(**policy))))
+        found: pb.LookupResponse = await stub.Lookup(
+            asker.lookup(n, subject=asker.subject(cache=CachePolicy(**policy)))
+        )
+        return found
 
     assert len((await ask(mode=CACHE_MODE_READ_ONLY)).samples) == 3
     for mode in (CACHE_MODE_WRITE_ONLY, CACHE_MODE_BYPASS):
@@ -178,11 +181,9 @@ async def test_draws_age(stub: Stub, asker: Any, service: Any) -> None:
             struct.pack_into(">Q", records, record * 44, at - round(seconds * 1000))
             redis.hset(f"oc:s:{{{key}}}", "m", bytes(records))
 
-    def young() -> pb.LookupRequest:
-        return asker.lookup(2, subject=asker.subject(cache=CachePolicy(max_age=Duration(seconds=60))))
-
     age(0, 600)
-    found = await stub.Lookup(young())
+    young = asker.subject(cache=CachePolicy(max_age=Duration(seconds=60)))
+    found = await stub.Lookup(asker.lookup(2, subject=young))
     assert [one.position for one in found.samples] == [2]
     assert (found.stored_total, found.miss_reason) == (2, pb.MISS_REASON_TOO_OLD)
     age(0, 3600)

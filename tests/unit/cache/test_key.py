@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def sampled(**settings: Any) -> str:
     return key(subject(sampling=sampling_pb2.Sampling(**settings)))
 
 
-def fields(descriptor: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
+def fields(descriptor: Any, seen: set[str]) -> Iterator[FieldDescriptor]:
     """Every field that can occur in a message and in its parts, but not in those that are left out whole."""
     if descriptor.full_name in seen:
         return
@@ -41,18 +41,24 @@ def fields(descriptor: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
             yield from fields(field.message_type, seen)
 
 
+def owner(field: FieldDescriptor) -> str:
+    """The full name of the message that a field stands in."""
+    assert field.containing_type is not None
+    return field.containing_type.full_name
+
+
 EVERY_FIELD = list(fields(pb.Subject.DESCRIPTOR, set()))
 
 
 @pytest.mark.parametrize("field", EVERY_FIELD, ids=lambda field: field.full_name)
 def test_every_field_is_decided(field: FieldDescriptor) -> None:
     """A new field of the contract stops here until somebody has said whether it changes the answer."""
-    of = field.containing_type.full_name
+    of = owner(field)
     assert (field.name in KEYED.get(of, {})) != (field.name in LEFT_OUT.get(of, {})), "in exactly one table"
 
 
 def test_tables_name_only_what_exists() -> None:
-    known = {(field.containing_type.full_name, field.name) for field in EVERY_FIELD}
+    known = {(owner(field), field.name) for field in EVERY_FIELD}
     named = {(of, name) for table in (KEYED, LEFT_OUT) for of, names in table.items() for name in names}
     assert named == known
 
@@ -90,11 +96,7 @@ PATHS = {
 
 @pytest.mark.parametrize(
     "field",
-    [
-        field
-        for field in EVERY_FIELD
-        if field.containing_type.full_name in PATHS and field.name != "generation"
-    ],
+    [field for field in EVERY_FIELD if owner(field) in PATHS and field.name != "generation"],
     ids=lambda field: field.full_name,
 )
 def test_key_follows_the_tables(field: FieldDescriptor) -> None:
@@ -103,9 +105,9 @@ def test_key_follows_the_tables(field: FieldDescriptor) -> None:
     if field.name == "tool_choice":
         for one in (before, after):
             one.generation.tools.add(name="t")
-    changed(PATHS[field.containing_type.full_name](after), field)
+    changed(PATHS[owner(field)](after), field)
     assert before != after
-    assert (key(before) != key(after)) == (field.name in KEYED[field.containing_type.full_name])
+    assert (key(before) != key(after)) == (field.name in KEYED[owner(field)])
 
 
 def test_absent_settings_are_the_neutral_ones() -> None:
@@ -141,7 +143,7 @@ def test_tool_choice_without_tools_says_nothing_and_auto_is_the_default_with_the
 
 def test_a_chat_is_not_the_text_of_its_words() -> None:
     chat = prompt_pb2.Chat(
-        messages=[prompt_pb2.Message(role=prompt_pb2.ROLE_USER, parts=[{"text": "def add("}])]
+        messages=[prompt_pb2.Message(role=prompt_pb2.ROLE_USER, parts=[prompt_pb2.Part(text="def add(")])]
     )
     assert key(subject(chat=chat)) != key(subject())
 

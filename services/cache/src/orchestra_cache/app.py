@@ -59,18 +59,18 @@ async def assembled(
     if not url:
         valkey = EmbeddedValkey(settings.state_dir, _room(settings, cache))
         await valkey.start()
-        shutdown.add("valkey", valkey.close, after=["redis"])
+        shutdown.add("valkey", valkey.close, after=["redis", "followers"])
         url, kind = valkey.url, "embedded"
-    telemetry = Telemetry.start(
-        "cache", otlp_endpoint=settings.otlp_endpoint, metrics_port=settings.metrics_port
-    )
-    shutdown.add("telemetry", telemetry.close, after=["background"])
     redis = connect(url, settings.store_timeout_s)
     waiting = connect(url, settings.store_timeout_s, connections=FOLLOWERS)
     background = Background()
     shutdown.add("background", background.close)
+    shutdown.add("redis", redis.aclose, after=["background"])
     shutdown.add("followers", waiting.aclose, after=["background"])
-    shutdown.add("redis", redis.aclose, after=["followers"])
+    telemetry = Telemetry.start(
+        "cache", otlp_endpoint=settings.otlp_endpoint, metrics_port=settings.metrics_port
+    )
+    shutdown.add("telemetry", telemetry.close, after=["background"])
     lifetimes = Lifetimes(
         draws=_ms(cache.ttl_s),
         replays=_ms(cache.replay_ttl_s),

@@ -107,6 +107,8 @@ class EmbeddedValkey:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=(self._lock,),
+            # the snapshot holds what models answered
+            umask=0o077,
             # an interrupt from the keyboard is for the service, which ends its server in order
             start_new_session=True,
         )

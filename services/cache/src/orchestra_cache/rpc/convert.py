@@ -49,7 +49,8 @@ def read_lookup(request: pb.LookupRequest) -> Wish:
     """Raises InvalidRequest."""
     v = Violations()
     v.require(1 <= request.n <= MOST_DRAWS, "n", f"must be 1 to {MOST_DRAWS:,}, is {request.n}")
-    topic = _topic(request.subject, request.n, v)
+    # not checked whole: nothing is ever stored for a request that is wrong, so a wrong one finds nothing
+    topic, _ = _topic(request.subject, request.n, v)
     policy = _policy(request.subject.generation.cache, v)
     replay = _replay(request.subject.tenant, request.request_id, request.payload_digest, v)
     if request.want_lease:
@@ -66,13 +67,15 @@ def read_lookup(request: pb.LookupRequest) -> Wish:
     )
 
 
-def _topic(subject: pb.Subject, n: int, v: Violations) -> Topic:
+def _topic(subject: pb.Subject, n: int, v: Violations) -> tuple[Topic, pb.Subject]:
+    """The set, and the canonical subject that names it."""
     v.require(bool(subject.tenant), "subject.tenant", "must be set")
     v.require(bool(subject.model), "subject.model", "must be set")
     whole = canonical(subject)
-    v.extend(check_generation(whole.generation), "subject.generation.")
+    asks = whole.generation.WhichOneof("prompt") is not None
+    v.require(asks, "subject.generation.prompt", "must be set: chat, text or token_ids")
     deterministic = is_deterministic(whole.generation)
-    return Topic(
+    topic = Topic(
         key=key_of(whole),
         tenant=subject.tenant,
         model=subject.model,
@@ -80,6 +83,7 @@ def _topic(subject: pb.Subject, n: int, v: Violations) -> Topic:
         deterministic=deterministic,
         whole_answer=not deterministic or max(n, subject.generation.sampling.n) <= 1,
     )
+    return topic, whole
 
 
 def _policy(cache: request_pb2.CachePolicy, v: Violations) -> Policy:
@@ -113,7 +117,8 @@ def read_store(request: pb.StoreRequest) -> Deposit:
         topic = Topic("", subject.tenant, subject.model, has_revision=False, deterministic=False)
         draws = []
     else:
-        topic = _topic(subject, 1, v)
+        topic, whole = _topic(subject, 1, v)
+        v.extend(check_generation(whole.generation), "subject.generation.")
         v.require(bool(request.samples), "samples", "must not be empty, but with replay_only")
         v.require(topic.has_revision, "subject.revision", "must be set: without it nothing is stored")
         v.require(
