@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,13 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from .deployment import Instance
 from .problem import StackError
 
-_PR_SET_PDEATHSIG = 1
+_TIE = Path(__file__).with_name("tie.py")
 _LOG_LIMIT = 64 * 1024 * 1024
 
 
@@ -58,15 +58,17 @@ def spawn(instance: Instance, *, tied: bool) -> subprocess.Popen[bytes]:
     instance.log.parent.mkdir(parents=True, exist_ok=True)
     if instance.log.exists() and instance.log.stat().st_size > _LOG_LIMIT:
         instance.log.replace(instance.log.with_suffix(".log.1"))
+    command = [sys.executable, "-m", instance.service.module]
+    if tied and sys.platform == "linux":
+        command = [sys.executable, "-I", "-S", str(_TIE), str(os.getpid()), *command]
     with instance.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", instance.service.module],
+            command,
             env=_environment(instance),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_tie(os.getpid()) if tied and sys.platform == "linux" else None,
         )
 
 
@@ -74,17 +76,6 @@ def _environment(instance: Instance) -> dict[str, str]:
     # the caller's own settings of the same names must not reach half of the services
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRA_")}
     return kept | {"PYTHONUNBUFFERED": "1"} | dict(instance.variables)
-
-
-def _tie(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def in_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(0)
-
-    return in_child
 
 
 def identify(process: subprocess.Popen[bytes]) -> ProcessId:
