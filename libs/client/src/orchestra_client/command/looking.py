@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,10 +16,6 @@ from .terminal import dollars, number, print_table, short, visible
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-
-    from orchestra.models.v1.model_manager_service_pb2 import GetPhaseResponse, SetPhaseResponse
-
-    PhaseAnswer: TypeAlias = GetPhaseResponse | SetPhaseResponse
 
 _json = click.option("--json", "as_json", is_flag=True, help="JSON in place of tables.")
 
@@ -111,16 +107,13 @@ def placements(router: str | None, as_json: bool) -> None:
 @click.pass_obj
 def phase(router: str | None, name: str | None, as_json: bool) -> None:
     """Tell the training phase and what it wants, or change it."""
-    found: PhaseAnswer
-    if name:
-        found = asyncio.run(services.set_phase(router, name))
-    else:
-        found = asyncio.run(services.get_phase(router))
+    found = asyncio.run(services.phase(router, name))
     if as_json:
         _dump(found)
         return
     now = found.status
-    click.echo(visible(f"{now.phase.name}  {now.phase.purpose}"))
+    name_now = now.phase.name or "no phase: every placed model serves all the time"
+    click.echo(visible(f"{name_now}  {now.phase.purpose}").rstrip())
     if now.wanted:
         click.echo(visible(f"  wants     {', '.join(now.wanted)}"))
     for model, why in sorted(now.unplaced.items()):
@@ -188,7 +181,7 @@ def cache(router: str | None, as_json: bool) -> None:
         ("since", found.since.ToJsonString() if found.HasField("since") else "–"),
     ]
     lines += [(f"missed: {why}", f"{count:,}") for why, count in sorted(found.misses_by_reason.items())]
-    print_table(("", ""), lines)
+    print_table((), lines)
 
 
 @click.command()

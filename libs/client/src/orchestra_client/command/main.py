@@ -60,10 +60,6 @@ def run() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # whoever read us has seen enough
-        sys.stderr.close()
-        sys.exit(0)
     except OrchestraError as error:
         sys.exit(_explain(error))
     sys.exit(0)

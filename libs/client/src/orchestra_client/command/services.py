@@ -54,26 +54,17 @@ async def placements(router: str | None, timeout: float = TIMEOUT_S) -> list[Pla
                 return found
 
 
-async def get_phase(router: str | None) -> GetPhaseResponse:
-    """The phase now, and the others."""
+async def phase(router: str | None, change_to: str | None) -> GetPhaseResponse | SetPhaseResponse:
+    """The phase now, and the others; after a change where that is asked for. Raises NotFound."""
     from orchestra.models.v1 import model_manager_service_pb2 as pb
     from orchestra.models.v1 import model_manager_service_pb2_grpc as pb_grpc
     from orchestra_rpc import call_unary
 
     async with _channel("model-manager", router) as channel:
         stub = pb_grpc.ModelManagerServiceStub(channel)
-        return await call_unary(stub.GetPhase(pb.GetPhaseRequest(), timeout=TIMEOUT_S))
-
-
-async def set_phase(router: str | None, name: str) -> SetPhaseResponse:
-    """Change the phase. Raises NotFound."""
-    from orchestra.models.v1 import model_manager_service_pb2 as pb
-    from orchestra.models.v1 import model_manager_service_pb2_grpc as pb_grpc
-    from orchestra_rpc import call_unary
-
-    async with _channel("model-manager", router) as channel:
-        stub = pb_grpc.ModelManagerServiceStub(channel)
-        request = pb.SetPhaseRequest(request_id=uuid.uuid4().hex, phase=name)
+        if change_to is None:
+            return await call_unary(stub.GetPhase(pb.GetPhaseRequest(), timeout=TIMEOUT_S))
+        request = pb.SetPhaseRequest(request_id=uuid.uuid4().hex, phase=change_to)
         return await call_unary(stub.SetPhase(request, timeout=TIMEOUT_S))
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import Literal
+
+import click
 
 from ..report.marks import dollars as dollars
 from ..report.marks import number as number
 from ..report.marks import short as short
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 _KEPT = {"\n", "\t"}
 _MARKS = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -64,44 +62,54 @@ def visible(text: object) -> str:
     return Cleaner().clean(str(text))
 
 
-def console(file: IO[str] | None = None) -> Console:
-    """Colours only on a terminal; lines as long as they are elsewhere."""
-    from rich.console import Console
-
-    file = file or sys.stdout
-    width = None if file.isatty() else 240
-    return Console(
-        file=file, highlight=False, markup=False, emoji=False, soft_wrap=not file.isatty(), width=width
-    )
-
-
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Iterable[int] = (), empty: str = ""
 ) -> None:
-    """Columns in `numeric` stand to the right; `empty` is said where there is no row."""
+    """Columns in `numeric` stand to the right; `empty` is said where there is no row.
+
+    Plain columns for pipes and files; colours, and folds that fit the window, only on a terminal.
+    """
+    right = set(numeric)
+    cells = [[visible(value).replace("\n", " ") for value in row] for row in rows]
+    if not cells:
+        if empty:
+            click.echo(empty)
+    elif sys.stdout.isatty():
+        _coloured(head, cells, right)
+    else:
+        for line in _plain([list(head), *cells] if head else cells, right):
+            click.echo(line)
+
+
+def _plain(lines: list[list[str]], right: set[int]) -> Iterable[str]:
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    for line in lines:
+        words = (
+            word.rjust(wide) if at in right else word.ljust(wide)
+            for at, (word, wide) in enumerate(zip(line, widths, strict=True))
+        )
+        yield "  ".join(words).rstrip()
+
+
+def _coloured(head: Sequence[str], lines: list[list[str]], right: set[int]) -> None:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    right = set(numeric)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for at, name in enumerate(head):
-        table.add_column(name, justify="right" if at in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    screen = console()
-    if table.row_count:
-        screen.print(table)
-    elif empty:
-        screen.print(Text(empty, style="dim"))
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(head))
+    for at in range(len(lines[0])):
+        justify: Literal["left", "right"] = "right" if at in right else "left"
+        table.add_column(head[at] if head else "", justify=justify, overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(word, style=_COLOURS.get(word, "")) for word in line))
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
-_GOOD = {"serving", "yes"}
-_BAD = {"failed", "lost", "not serving", "unreachable"}
-
-
-def _cell(value: object) -> Text:
-    from rich.text import Text
-
-    words = visible(value)
-    style = "green" if words in _GOOD else "red" if words in _BAD else ""
-    return Text(words, style=style)
+_COLOURS = {
+    "serving": "green",
+    "yes": "green",
+    "failed": "red",
+    "lost": "red",
+    "not serving": "red",
+    "unreachable": "red",
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .figures import Figures
-from .marks import dollar_mark, dollars, esc, tag
+from .marks import dollars, esc, tag
 from .plots import bars, legend, lines, scores, strips
 
 _MEASURES = ("combined", "lexical", "syntactic", "approach", "semantic")
@@ -112,5 +112,5 @@ def _over_time(figures: Figures) -> str:
                 total += payment.nanos
                 points.append((payment.at, float(total)))
         series.append((model.name, at, points))
-    drawing = lines(series, dollar_mark, "cost over time by model")
+    drawing = lines(series, dollars, "cost over time by model")
     return figure("", "Sum of the costs of finished samples, by model.", drawing, full=True)

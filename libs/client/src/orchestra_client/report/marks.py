@@ -45,15 +45,9 @@ def dollars(nanos: float) -> str:
         return f"${value:,.2f}"
     if value >= 0.01:
         return f"${value:.4f}"
-    if value >= 1e-6:
-        # small sums are read in millionths
-        return f"{value * 1e6:,.1f} µ$"
-    return f"{value * 1e9:,.0f} n$"
-
-
-def dollar_mark(nanos: float) -> str:
-    """For axes: no places where they are all noughts."""
-    return dollars(nanos).replace(".0 ", " ")
+    # small sums are read in millionths
+    millionths = value * 1e6
+    return f"{millionths:,.0f} µ$" if millionths >= 1000 else f"{millionths:.3g} µ$"
 
 
 def number(value: float | None, places: int = 0) -> str:

@@ -143,6 +143,6 @@ def _footer() -> str:
         "footer",
         "Speeds and waits are medians over samples drawn in this run, as the serving process measured them. "
         "“Really different” is the Vendi score: 1 when all answers of a task are the same, their number when "
-        "no two are alike. µ$ is a millionth of a dollar, n$ a thousand-millionth. A dash is a figure that "
+        "no two are alike. µ$ is a millionth of a dollar. A dash is a figure that "
         "nobody measured.",
     )
