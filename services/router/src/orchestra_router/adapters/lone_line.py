@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from orchestra_errors import StreamSilent
+from orchestra_errors import OrchestraError, StreamSilent
 from orchestra_rpc import call_stream
 
 from ..ports import Leg, Take
 from .silence import Silence
-from .worker_channels import Peers
+from .worker_channels import Peers, as_lost
 
 
 class LoneLine:
@@ -35,6 +35,8 @@ class LoneLine:
                             silence.hold(True)
                             yield
                             silence.hold(False)
+                except OrchestraError as error:
+                    raise as_lost(error, leg.target) from error
                 except asyncio.CancelledError:
                     if silence.broken_after is None:
                         raise

@@ -17,7 +17,7 @@ from orchestra_rpc import call_stream
 from ..domain.targets import Target
 from ..ports import Leg, Room, Take
 from .silence import Silence
-from .worker_channels import Peer, Peers
+from .worker_channels import Peer, Peers, as_lost
 
 log = structlog.get_logger()
 MOST_ITEMS_AT_ONCE = 256
@@ -189,7 +189,7 @@ class _Stream:
             with self._peers.use(self._target) as peer:
                 error = await self._talk(peer)
         except OrchestraError as exc:
-            error = exc
+            error = as_lost(exc, self._target)
         except asyncio.CancelledError:
             for waiting in self._waiting.values():
                 waiting.done.cancel()

@@ -11,6 +11,7 @@ from orchestra.cloud.v1 import cloud_proxy_service_pb2 as cloud_pb
 from orchestra.cloud.v1.cloud_proxy_service_pb2_grpc import CloudProxyServiceStub
 from orchestra.inference.v1 import inference_service_pb2 as inference_pb
 from orchestra.inference.v1.inference_service_pb2_grpc import InferenceServiceStub
+from orchestra_errors import OrchestraError, Unavailable, WorkerLost
 from orchestra_rpc import MeshChannel, open_channel
 from orchestra_telemetry import Telemetry
 
@@ -80,6 +81,20 @@ class Peers:
             task = asyncio.get_running_loop().create_task(peer.channel.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def as_lost(error: OrchestraError, target: Target) -> OrchestraError:
+    """What the transport says of a dead process, as what it means: the worker was lost. What a peer says stays.
+
+    The transport's words come without a kind of ours; orchestra_rpc then speaks of "a peer".
+    """
+    if isinstance(error, Unavailable) and error.metadata.get("what", "").startswith("a peer"):
+        return (
+            WorkerLost(target.model, "its connection broke")
+            if target.local
+            else Unavailable("the cloud-proxy")
+        )
+    return error
 
 
 def _key(target: Target) -> str:
