@@ -6,6 +6,7 @@ from orchestra_rpc.deadline import Deadline, current_deadline, deadline_scope
 from orchestra_rpc.health import Check
 from orchestra_rpc.lifecycle import Shutdown, serve
 from orchestra_rpc.paging import Page, page_of
+from orchestra_rpc.process import run_service
 from orchestra_rpc.server import PortInUse, RunningServer, Service, running
 from orchestra_rpc.service_settings import Port, ServiceSettings, SettingsError
 from orchestra_rpc.settings import RpcSettings
@@ -41,6 +42,7 @@ __all__ = [
     "open_channel",
     "pack_status",
     "page_of",
+    "run_service",
     "running",
     "serve",
     "status_from_error",

@@ -1,5 +1,6 @@
 """Logging, tracing and metrics of every service. Knows nothing of gRPC servers: orchestra-rpc calls it."""
 
+from orchestra_telemetry import lean as lean  # isort: skip  (before anything that imports structlog)
 from orchestra_telemetry import names
 from orchestra_telemetry.call_context import call_trace_id, current_traceparent, new_trace
 from orchestra_telemetry.client_calls import ClientCall
