@@ -43,7 +43,7 @@ async def load(ledger: Any, prefix: str, acknowledged: set[str], stop: asyncio.E
         acknowledged.update(names)
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 async def test_nothing_acknowledged_is_lost_and_nothing_counts_twice(ledger: Any, rounds: int) -> None:
     acknowledged: set[str] = set()
     for round_number in range(rounds):

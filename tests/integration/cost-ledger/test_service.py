@@ -26,6 +26,7 @@ from orchestra.ledger.v1.entry_pb2 import (
 from orchestra_errors import (
     AlreadyExists,
     BudgetExceeded,
+    BudgetFrozen,
     FailedPrecondition,
     InvalidRequest,
     NotFound,
@@ -101,6 +102,44 @@ async def test_an_unknown_price_is_refused_under_the_papers_hard_budget(ledger: 
     )
     (outcome,) = (await call_unary(ledger.stub.Reserve(pb.ReserveRequest(wishes=[wish])))).outcomes
     assert (outcome.refusal.reason, outcome.refusal.budget_name) == ("PRICE_UNKNOWN", "together")
+
+
+async def test_an_unknown_price_is_admitted_without_nanos_where_no_hard_budget_bounds_it(ledger: Any) -> None:
+    wish = pb.ReservationWish(
+        attempt_id="a", provider="openai", model="unheard-of", prompt_tokens=1, max_completion_tokens=1
+    )
+    (outcome,) = (await call_unary(ledger.stub.Reserve(pb.ReserveRequest(wishes=[wish])))).outcomes
+    assert outcome.reservation.reservation_id
+    assert not outcome.reservation.HasField("nanos")
+    wish.attempt_id, wish.max_nanos = "b", 0
+    (free,) = (await call_unary(ledger.stub.Reserve(pb.ReserveRequest(wishes=[wish])))).outcomes
+    assert free.reservation.HasField("nanos")
+
+
+async def test_a_frozen_budget_says_that_it_is_frozen(ledger: Any) -> None:
+    budget = await budget_of(ledger, "b", 100, match=BudgetMatch(provider="openai"), frozen=True)
+    wish = pb.ReservationWish(attempt_id="a", provider="openai", model="gpt-4o", max_nanos=1)
+    (outcome,) = (await call_unary(ledger.stub.Reserve(pb.ReserveRequest(wishes=[wish])))).outcomes
+    assert (outcome.refusal.reason, outcome.refusal.message) == ("BUDGET_FROZEN", "budget 'b' is frozen")
+    lease = pb.LeaseBudgetRequest(budget_id=budget.budget_id, holder="router-1", nanos=1)
+    with pytest.raises(BudgetFrozen) as caught:
+        await call_unary(ledger.stub.LeaseBudget(lease))
+    assert caught.value.metadata == {"budget": "b"}
+
+
+async def test_a_budget_of_electricity_is_made_shown_and_counted_as_such(ledger: Any) -> None:
+    made = await budget_of(ledger, "power", 100, electricity_only=True)
+    assert made.electricity_only
+    entry = usage("r/0/1", 50)
+    entry.provider, entry.cost.electricity_nanos, entry.usage.cache_write_tokens = "local", 20, 1
+    await call_unary(ledger.stub.RecordUsage(pb.RecordUsageRequest(request_id="q", entries=[entry])))
+    seen = (await call_unary(ledger.stub.GetBudget(pb.GetBudgetRequest(budget_id=made.budget_id)))).budget
+    assert (seen.electricity_only, seen.spent_nanos) == (True, 20)
+    update = pb.UpdateBudgetRequest(budget=seen, update_mask=FieldMask(paths=["electricity_only"]))
+    with pytest.raises(InvalidRequest, match="cannot be changed"):
+        await call_unary(ledger.stub.UpdateBudget(update))
+    with pytest.raises(InvalidRequest, match="only local samples have electricity"):
+        await budget_of(ledger, "no", 1, electricity_only=True, match=BudgetMatch(provider="openai"))
 
 
 async def test_usage_is_reported_by_run_and_model(ledger: Any) -> None:
@@ -251,6 +290,11 @@ async def test_a_store_that_cannot_be_used_is_one_clear_line(refused_start: Call
     last = printed.strip().splitlines()[-1]
     assert code == 1
     assert last.startswith("cost-ledger: ledger.url names postgresql, which this build cannot use yet")
+    assert "Traceback" not in printed
+    code, printed = await refused_start("", ORCHESTRA_METRICS_PORT="70000", ORCHESTRA_LOG_LEVEL="loud")
+    assert code == 1
+    assert "ORCHESTRA_METRICS_PORT: " in printed
+    assert "ORCHESTRA_LOG_LEVEL: " in printed
     assert "Traceback" not in printed
     code, printed = await refused_start("", ORCHESTRA_STATE_DIR="/proc/nowhere")
     assert code == 1

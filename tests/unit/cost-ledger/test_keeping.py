@@ -59,7 +59,9 @@ async def test_prices_keep_their_history(store: LedgerStore, now: int) -> None:
             now - 10,
             input_nanos_per_million=0,
             batch_factor=0.5,
-            steps=[PriceStep(from_prompt_tokens=5, output_nanos_per_million=7)],
+            steps=[
+                PriceStep(from_prompt_tokens=5, output_nanos_per_million=7, cached_input_nanos_per_million=3)
+            ],
         ),
         None,
     )

@@ -11,9 +11,9 @@ import pytest
 from orchestra_cost_ledger.adapters.sqlite.store import SqliteStore
 from orchestra_cost_ledger.domain.budget import Budget, Lease
 from orchestra_cost_ledger.domain.entry import Entry
-from orchestra_cost_ledger.domain.reservation import Held, Outcome, Reason, Refused, Wish
+from orchestra_cost_ledger.domain.reservation import Held, Outcome, Refused, Wish
 from orchestra_cost_ledger.ports import LedgerStore
-from orchestra_errors import BudgetExceeded, FailedPrecondition, NotFound
+from orchestra_errors import BudgetExceeded, BudgetFrozen, FailedPrecondition, NotFound, PriceUnknown
 
 NewEntry = Callable[..., Entry]
 NewBudget = Callable[..., Budget]
@@ -62,7 +62,7 @@ async def test_a_wish_needs_room_in_every_hard_budget_and_takes_none_when_one_re
     await store.create_budget(new_budget("narrow", 10, provider="openai"), now, None)
     await store.create_budget(new_budget("soft", 1, hard=False), now, None)
     outcomes = await store.reserve([new_wish("a", 8), new_wish("b", 8), new_wish("c", 8, provider="x")], now)
-    assert reasons(outcomes) == [None, Reason.BUDGET_EXCEEDED, None]
+    assert reasons(outcomes) == [None, "BUDGET_EXCEEDED", None]
     refused = outcomes[1]
     assert isinstance(refused, Refused)
     assert (refused.standing.budget.name, refused.standing.left_nanos, refused.needed_nanos) == (
@@ -88,7 +88,7 @@ async def test_what_is_stale_is_given_back(
 ) -> None:
     await store.create_budget(new_budget("b", 10), now, None)
     await store.reserve([new_wish("a", 10, now + 5)], now)
-    assert reasons(await store.reserve([new_wish("b", 10)], now + 4)) == [Reason.BUDGET_EXCEEDED]
+    assert reasons(await store.reserve([new_wish("b", 10)], now + 4)) == ["BUDGET_EXCEEDED"]
     assert (await store.budget("id-b", now + 5)).reserved_nanos == 0
     assert reasons(await store.reserve([new_wish("b", 10)], now + 5)) == [None]
 
@@ -99,7 +99,14 @@ async def test_an_unknown_price_is_refused_under_a_hard_budget_only(
     await store.create_budget(new_budget("soft", 10, hard=False), now, None)
     await store.create_budget(new_budget("hard", 10, provider="openai"), now, None)
     outcomes = await store.reserve([new_wish("a", None), new_wish("b", None, provider="x")], now)
-    assert reasons(outcomes) == [Reason.PRICE_UNKNOWN, None]
+    assert reasons(outcomes) == ["PRICE_UNKNOWN", None]
+    refused, admitted = outcomes
+    assert isinstance(refused, Refused)
+    assert isinstance(refused.error, PriceUnknown)
+    assert refused.standing.budget.name == "hard"
+    assert isinstance(admitted, Held)
+    assert admitted.nanos is None
+    assert await store.reserve([new_wish("b", None, provider="x")], now) == [admitted]
 
 
 async def test_a_frozen_budget_refuses_everything(
@@ -109,7 +116,7 @@ async def test_a_frozen_budget_refuses_everything(
     await store.create_budget(budget, now, None)
     await store.update_budget(new_budget("b", 1_000, frozen=True), ["frozen"], now, None)
     outcomes = await store.reserve([new_wish("a", 0), new_wish("b", None)], now)
-    assert reasons(outcomes) == [Reason.BUDGET_FROZEN, Reason.BUDGET_FROZEN]
+    assert reasons(outcomes) == ["BUDGET_FROZEN", "BUDGET_FROZEN"]
 
 
 async def test_released_room_is_free_again_once(
@@ -128,7 +135,7 @@ async def test_a_lease_counts_as_spent_until_it_comes_back(
 ) -> None:
     await store.create_budget(new_budget("b", 100), now, None)
     await store.lease(Lease("l", "id-b", "router", 80, now + HOUR), now, None)
-    assert reasons(await store.reserve([new_wish("a", 30)], now)) == [Reason.BUDGET_EXCEEDED]
+    assert reasons(await store.reserve([new_wish("a", 30)], now)) == ["BUDGET_EXCEEDED"]
     with pytest.raises(BudgetExceeded):
         await store.lease(Lease("m", "id-b", "router", 30, now + HOUR), now, None)
     # one entry of the lease has arrived, another is still on its way when the rest goes back
@@ -157,7 +164,36 @@ async def test_a_lease_of_nothing_or_of_a_frozen_budget_is_refused(
     with pytest.raises(NotFound):
         await store.lease(Lease("l", "id-b", "router", 1, now + 5), now, None)
     await store.create_budget(new_budget("b", 100, frozen=True), now, None)
-    with pytest.raises(FailedPrecondition):
+    with pytest.raises(BudgetFrozen):
         await store.lease(Lease("l", "id-b", "router", 1, now + 5), now, None)
+    await store.create_budget(new_budget("power", 100, electricity_only=True), now, None)
+    with pytest.raises(FailedPrecondition, match="electricity"):
+        await store.lease(Lease("l", "id-power", "router", 1, now + 5), now, None)
     with pytest.raises(NotFound):
         await store.return_lease("l", 0, now)
+
+
+async def test_a_budget_of_electricity_counts_power_and_stops_local_wishes_when_it_is_used_up_or_frozen(
+    store: LedgerStore, new_budget: NewBudget, new_wish: NewWish, new_entry: NewEntry, now: int
+) -> None:
+    await store.record([new_entry("x", provider="local", cost_nanos=90, electricity_nanos=40)], [])
+    await store.create_budget(new_budget("power", 100, electricity_only=True), now, None)
+    await store.record([new_entry("y", provider="local", cost_nanos=90, electricity_nanos=59)], [])
+    await store.record([new_entry("z", provider="openai", cost_nanos=90)], [])
+    assert (await store.budget("id-power", now)).spent_nanos == 99
+    wishes = [new_wish("a", 500, provider="local"), new_wish("b", None, provider="local")]
+    assert reasons(await store.reserve(wishes, now)) == [None, None]
+    assert (await store.budget("id-power", now)).reserved_nanos == 0
+    await store.record([new_entry("w", provider="local", cost_nanos=1, electricity_nanos=1)], [])
+    again = [new_wish("c", 0, provider="local"), new_wish("d", 500, provider="openai")]
+    assert reasons(await store.reserve(again, now)) == ["BUDGET_EXCEEDED", None]
+    await store.update_budget(new_budget("power", 100, frozen=True), ["frozen"], now, None)
+    frozen = [new_wish("e", 0, provider="local"), new_wish("f", 500, provider="openai")]
+    assert reasons(await store.reserve(frozen, now)) == ["BUDGET_FROZEN", None]
+
+
+async def test_a_new_budget_holds_nothing_for_what_nobody_could_price(
+    store: LedgerStore, new_budget: NewBudget, new_wish: NewWish, now: int
+) -> None:
+    await store.reserve([new_wish("a", None), new_wish("b", 7)], now)
+    assert (await store.create_budget(new_budget("b", 100), now, None)).reserved_nanos == 7

@@ -7,7 +7,7 @@ from orchestra_accounting.local import cost_of_local
 from orchestra_accounting.price_book import ANY_MODEL, PriceBook
 from orchestra_accounting.shipper import LedgerShipper
 from orchestra_accounting.spool import Batch, Spool, SpoolFull
-from orchestra_accounting.tokens import cost_of_tokens, worst_case
+from orchestra_accounting.tokens import cost_of_tokens, price_at_length, worst_case
 
 __all__ = [
     "ANY_MODEL",
@@ -19,5 +19,6 @@ __all__ = [
     "SpoolFull",
     "cost_of_local",
     "cost_of_tokens",
+    "price_at_length",
     "worst_case",
 ]

@@ -127,21 +127,27 @@ def _above(tokens: int, rate: int, factor: Fraction, components: int) -> int:
     return floor(nanos + Fraction(components, 2)) if nanos else 0
 
 
-def _rates(price: entry_pb2.Price, prompt_tokens: int) -> _Rates:
-    given = price.HasField
-    fresh = price.input_nanos_per_million if given("input_nanos_per_million") else None
-    output = price.output_nanos_per_million if given("output_nanos_per_million") else None
-    cached = price.cached_input_nanos_per_million if given("cached_input_nanos_per_million") else None
+def price_at_length(price: entry_pb2.Price, prompt_tokens: int) -> entry_pb2.Price:
+    """The row as a prompt of so many tokens pays it: its rates are those of the step, and it has no steps."""
+    flat = entry_pb2.Price()
+    flat.CopyFrom(price)
+    del flat.steps[:]
     for step in sorted(price.steps, key=lambda step: step.from_prompt_tokens):
         if prompt_tokens >= step.from_prompt_tokens:
-            fresh = step.input_nanos_per_million if step.HasField("input_nanos_per_million") else fresh
-            output = step.output_nanos_per_million if step.HasField("output_nanos_per_million") else output
-            if step.HasField("cached_input_nanos_per_million"):
-                cached = step.cached_input_nanos_per_million
+            for field, rate in step.ListFields():
+                if field.name != "from_prompt_tokens":
+                    setattr(flat, field.name, rate)
+    return flat
+
+
+def _rates(price: entry_pb2.Price, prompt_tokens: int) -> _Rates:
+    if price.steps:
+        price = price_at_length(price, prompt_tokens)
+    given = price.HasField
     return _Rates(
-        fresh,
-        output,
-        cached,
+        price.input_nanos_per_million if given("input_nanos_per_million") else None,
+        price.output_nanos_per_million if given("output_nanos_per_million") else None,
+        price.cached_input_nanos_per_million if given("cached_input_nanos_per_million") else None,
         price.cache_write_nanos_per_million if given("cache_write_nanos_per_million") else None,
         price.reasoning_nanos_per_million if given("reasoning_nanos_per_million") else None,
     )

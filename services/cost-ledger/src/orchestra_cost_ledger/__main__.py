@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from pydantic import ValidationError
-
 from orchestra_config import ConfigError, load
 from orchestra_cost_ledger.app import run
 from orchestra_cost_ledger.config import Settings, UnusableStore
-from orchestra_rpc import PortInUse
+from orchestra_rpc import PortInUse, SettingsError
 from orchestra_telemetry import MetricsPortInUse, configure_logging
 
 
 def main() -> int:
     try:
-        settings = Settings()
+        settings = Settings.from_environment()
         configure_logging("cost-ledger", format=settings.log_format, level=settings.log_level)
         asyncio.run(run(settings, load()))
-    except (ConfigError, UnusableStore, PortInUse, MetricsPortInUse, ValidationError) as error:
+    except (SettingsError, ConfigError, UnusableStore, PortInUse, MetricsPortInUse) as error:
         print(f"cost-ledger: {error}", file=sys.stderr)
         return 1
     return 0

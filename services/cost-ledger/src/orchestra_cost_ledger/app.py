@@ -22,7 +22,7 @@ from orchestra_cost_ledger.flows.reserving import Reserve
 from orchestra_cost_ledger.flows.seeding import budgets_of, prices_of
 from orchestra_cost_ledger.ports import LedgerStore
 from orchestra_cost_ledger.rpc.servicer import CostLedgerServicer, Flows
-from orchestra_rpc import RpcSettings, Service, Shutdown, serve
+from orchestra_rpc import Service, Shutdown, serve
 from orchestra_telemetry import Telemetry
 
 NAME = "orchestra.ledger.v1.CostLedgerService"
@@ -88,7 +88,7 @@ async def run(
     shutdown.add("telemetry", telemetry.close, after=["store"])
     await serve(
         [service(store, config)],
-        settings=RpcSettings(listen=settings.listen),
+        settings=settings.rpc(),
         telemetry=telemetry,
         shutdown=shutdown,
         on_bound=on_bound,

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from orchestra_rpc import Port, ServiceSettings
 
 
-class Settings(BaseSettings):
-    """`ORCHESTRA_LISTEN` and its like; what a deployment says stands in orchestra.yaml."""
-
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRA_", frozen=True, extra="ignore")
+class Settings(ServiceSettings):
+    """`state_dir` holds the database; what a deployment says stands in orchestra.yaml."""
 
     listen: str = "127.0.0.1:50053"
-    metrics_port: int = Field(default=51053, ge=0, le=65535)
-    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 51053
     state_dir: Path = Path(".orchestra/cost-ledger")
-    otlp_endpoint: str = ""
-    log_format: Literal["json", "console"] = "json"
-    log_level: str = "info"
 
 
 class UnusableStore(Exception):

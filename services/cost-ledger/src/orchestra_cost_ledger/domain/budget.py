@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from orchestra_cost_ledger.domain.entry import Dimensions
 from orchestra_cost_ledger.domain.moment import Period, period_end, period_start
 
+LOCAL = "local"
+"""The provider of everything that runs on our own devices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """A bound on what matching attempts may cost within a period. Empty match fields match everything.
 
-    `electricity_only` counts the power of local samples instead of their whole cost, and reserves nothing.
+    `electricity_only` counts the power of local samples instead of their whole cost. It matches nothing else,
+    and holds no room ahead.
     """
 
     budget_id: str
@@ -34,7 +38,8 @@ class Budget:
     def matches(self, one: Dimensions) -> bool:
         """Whether an attempt of these dimensions counts against it."""
         return (
-            self.tenant in ("", one.tenant)
+            (not self.electricity_only or one.provider == LOCAL)
+            and self.tenant in ("", one.tenant)
             and self.run_id in ("", one.run_id)
             and self.provider in ("", one.provider)
             and self.tier in (0, one.tier)

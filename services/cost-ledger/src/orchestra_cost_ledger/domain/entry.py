@@ -28,7 +28,7 @@ class Dimensions(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One attempt. Money in nano-dollars, times in microseconds; the order is that of the store's columns."""
+    """One attempt. Money in nano-dollars, times in microseconds; the store's columns have these names."""
 
     attempt_id: str
     request_id: str
@@ -47,6 +47,7 @@ class Entry(NamedTuple):
     cached_prompt_tokens: int | None
     completion_tokens: int | None
     reasoning_tokens: int | None
+    cache_write_tokens: int | None
     queued_us: int | None
     to_first_token_us: int | None
     total_us: int | None

@@ -86,6 +86,7 @@ def _price(price: Price) -> entry_pb2.Price:
                 from_prompt_tokens=step.above_prompt_tokens + 1,
                 input_nanos_per_million=_per_million(step.input),
                 output_nanos_per_million=_per_million(step.output),
+                cached_input_nanos_per_million=_per_million(step.cached_input),
             )
             for step in price.steps
         ],

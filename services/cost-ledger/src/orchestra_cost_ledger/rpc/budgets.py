@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestra.generation.v1 import routing_pb2
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import entry_pb2
-from orchestra_cost_ledger.domain.budget import Budget, Standing
+from orchestra_cost_ledger.domain.budget import LOCAL, Budget, Standing
 from orchestra_cost_ledger.domain.forecast import Forecast
 from orchestra_cost_ledger.domain.moment import Period
 from orchestra_cost_ledger.rpc.moments import stamp
@@ -25,6 +25,11 @@ def to_new_budget(message: entry_pb2.Budget) -> Budget:
     )
     tier = message.match.tier
     found.require(tier in routing_pb2.Tier.values(), "match.tier", f"{tier} is not a tier")
+    found.require(
+        not message.electricity_only or message.match.provider in ("", LOCAL),
+        "match.provider",
+        f"must be empty or {LOCAL!r} with electricity_only: only local samples have electricity",
+    )
     found.raise_if_any()
     return _budget(message)
 
@@ -69,6 +74,7 @@ def from_standing(standing: Standing) -> entry_pb2.Budget:
         reserved_nanos=standing.reserved_nanos,
         period_started_at=stamp(standing.period_started_at or one.created_at),
         period_ends_at=stamp(standing.period_ends_at),
+        electricity_only=one.electricity_only,
     )
 
 
@@ -109,4 +115,5 @@ def _budget(message: entry_pb2.Budget) -> Budget:
         alert_at=tuple(sorted(set(message.alert_at))),
         frozen=message.frozen,
         created_at=0,
+        electricity_only=message.electricity_only,
     )

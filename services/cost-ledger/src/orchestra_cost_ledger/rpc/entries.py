@@ -11,7 +11,13 @@ from orchestra_cost_ledger.domain.entry import Entry, EntryState, Feedback
 from orchestra_cost_ledger.rpc.moments import duration_us, given_us
 from orchestra_errors import Violations
 
-_COUNTS = ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "reasoning_tokens")
+_COUNTS = (
+    "prompt_tokens",
+    "cached_prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cache_write_tokens",
+)
 _AMOUNTS = ("nanos", "electricity_nanos", "hardware_nanos", "saved_nanos")
 _STATES = frozenset(state.value for state in EntryState)
 MOST_ENTRIES = 10_000
@@ -72,6 +78,7 @@ def _entry(m: entry_pb2.UsageEntry, now: int) -> Entry:
         usage.cached_prompt_tokens if counted("cached_prompt_tokens") else None,
         usage.completion_tokens if counted("completion_tokens") else None,
         usage.reasoning_tokens if counted("reasoning_tokens") else None,
+        usage.cache_write_tokens if counted("cache_write_tokens") else None,
         duration_us(timings.queued) if timed("queued") else None,
         duration_us(timings.to_first_token) if timed("to_first_token") else None,
         duration_us(timings.total) if timed("total") else None,
@@ -99,6 +106,7 @@ def _negative(m: entry_pb2.UsageEntry) -> bool:
         or u.cached_prompt_tokens < 0
         or u.completion_tokens < 0
         or u.reasoning_tokens < 0
+        or u.cache_write_tokens < 0
         or c.nanos < 0
         or c.electricity_nanos < 0
         or c.hardware_nanos < 0

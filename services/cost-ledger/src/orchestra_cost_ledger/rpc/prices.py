@@ -26,7 +26,7 @@ def to_new_price(message: entry_pb2.Price) -> entry_pb2.Price:
     for index, step in enumerate(message.steps):
         at = f"steps[{index}]."
         found.require(step.from_prompt_tokens > 0, f"{at}from_prompt_tokens", "must be positive")
-        for name in _RATES[:2]:
+        for name in _RATES[:3]:
             found.require(getattr(step, name) >= 0, f"{at}{name}", "must not be negative")
     if message.HasField("batch_factor"):
         found.require(0 <= message.batch_factor <= 1, "batch_factor", "must be a share of 0 to 1")

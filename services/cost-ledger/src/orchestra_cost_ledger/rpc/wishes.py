@@ -80,6 +80,6 @@ def _outcome(outcome: Outcome) -> pb.ReservationOutcome:
             budget_name=outcome.standing.budget.name,
             needed_nanos=outcome.needed_nanos,
             left_nanos=outcome.standing.left_nanos,
-            message=outcome.message,
+            message=outcome.error.message,
         )
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields, replace
 
 from orchestra_cost_ledger.adapters.sqlite import answers
-from orchestra_cost_ledger.domain.budget import Budget, Standing
+from orchestra_cost_ledger.domain.budget import LOCAL, Budget, Standing
 from orchestra_cost_ledger.domain.entry import Dimensions
 from orchestra_cost_ledger.domain.moment import Period, period_end
 from orchestra_cost_ledger.ports import Once
@@ -61,6 +61,8 @@ def create(
     db.execute(f"INSERT INTO budgets ({_COLUMNS}) VALUES ({_PLACES})", _row(budget))
     start = budget.period_at(now)
     match = {key: getattr(budget, key) for key in ("tenant", "run_id", "provider", "tier", "phase")}
+    if budget.electricity_only:
+        match["provider"] = LOCAL
     end = period_end(budget.period, start)
     column = "electricity_nanos" if budget.electricity_only else "cost_nanos"
     (spent,) = db.execute(
@@ -72,7 +74,8 @@ def create(
     if not budget.electricity_only:
         live = f"FROM reservations WHERE state IN ('held', 'unknown') AND {_MATCHES}"
         db.execute(
-            f"INSERT INTO reservation_holds SELECT reservation_id, :budget_id, :start, nanos {live}",
+            "INSERT INTO reservation_holds"
+            f" SELECT reservation_id, :budget_id, :start, coalesce(nanos, 0) {live}",
             match | {"start": start, "budget_id": budget.budget_id},
         )
         (reserved,) = db.execute(f"SELECT coalesce(sum(nanos), 0) {live}", match).fetchone()

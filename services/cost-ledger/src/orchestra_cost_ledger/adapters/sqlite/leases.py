@@ -8,7 +8,7 @@ from orchestra_cost_ledger.adapters.sqlite import answers, holds
 from orchestra_cost_ledger.adapters.sqlite.budgets import KnownBudgets, standing
 from orchestra_cost_ledger.domain.budget import Lease
 from orchestra_cost_ledger.ports import Once
-from orchestra_errors import BudgetExceeded, FailedPrecondition, NotFound
+from orchestra_errors import BudgetExceeded, BudgetFrozen, FailedPrecondition, NotFound
 
 
 def lease(db: sqlite3.Connection, known: KnownBudgets, wanted: Lease, now: int, once: Once | None) -> Lease:
@@ -21,7 +21,9 @@ def lease(db: sqlite3.Connection, known: KnownBudgets, wanted: Lease, now: int, 
         return Lease(*row)
     budget = known.get(db, wanted.budget_id)
     if budget.frozen:
-        raise FailedPrecondition(f"budget {budget.name!r}", "is frozen")
+        raise BudgetFrozen(budget.name)
+    if budget.electricity_only:
+        raise FailedPrecondition(f"budget {budget.name!r}", "counts electricity: nothing of it is held ahead")
     now_at = standing(db, budget, now)
     if budget.hard and now_at.left_nanos < wanted.nanos:
         raise BudgetExceeded(budget.name, wanted.nanos, max(0, now_at.left_nanos))

@@ -81,8 +81,26 @@ _FIRST = (
     ) STRICT, WITHOUT ROWID""",
 )
 
+_SECOND = (
+    "ALTER TABLE entries ADD COLUMN cache_write_tokens INTEGER",
+    # SQLite cannot take a NOT NULL back
+    """CREATE TABLE reservations_2 (
+        reservation_id TEXT PRIMARY KEY, attempt_id TEXT NOT NULL, state TEXT NOT NULL
+            CHECK (state IN ('held', 'unknown', 'settled', 'released', 'expired')),
+        nanos INTEGER, expires_at INTEGER NOT NULL, price_version TEXT NOT NULL,
+        tenant TEXT NOT NULL, run_id TEXT NOT NULL, provider TEXT NOT NULL, tier INTEGER NOT NULL, phase TEXT
+        NOT NULL, model TEXT NOT NULL, created_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "INSERT INTO reservations_2 SELECT * FROM reservations",
+    "DROP TABLE reservations",
+    "ALTER TABLE reservations_2 RENAME TO reservations",
+    "CREATE INDEX reservations_by_attempt ON reservations (attempt_id)",
+    "CREATE INDEX reservations_to_expire ON reservations (expires_at) WHERE state = 'held'",
+)
+
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("entries, budgets, reservations, prices, keys", _FIRST),
+    ("cache writes, reservations without a price", _SECOND),
 )
 
 

@@ -22,7 +22,7 @@ _RATES = {
     "batch_factor": "batch_factor",
     "electricity": "electricity_nanos_per_kwh",
 }
-_STEP_RATES = ("input_nanos_per_million", "output_nanos_per_million")
+_STEP_RATES = ("input_nanos_per_million", "output_nanos_per_million", "cached_input_nanos_per_million")
 _COLUMNS = ("price_version", "provider", "model", "valid_from", *_RATES, "steps", "source", "checked_on")
 
 
@@ -101,7 +101,8 @@ def _price(row: tuple[object, ...]) -> entry_pb2.Price:
             setattr(price, name, values[column])
     for start, *rates in json.loads(str(values["steps"])):
         step = price.steps.add(from_prompt_tokens=start)
-        for name, rate in zip(_STEP_RATES, rates, strict=True):
+        # a row of an older build has fewer rates
+        for name, rate in zip(_STEP_RATES, rates, strict=False):
             if rate is not None:
                 setattr(step, name, rate)
     price.valid_from.FromMicroseconds(int(str(values["valid_from"])))

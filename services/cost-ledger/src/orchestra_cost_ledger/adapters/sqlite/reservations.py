@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from orchestra_cost_ledger.adapters.sqlite import holds
 from orchestra_cost_ledger.adapters.sqlite.budgets import KnownBudgets, standing
-from orchestra_cost_ledger.domain.budget import Budget, Standing
-from orchestra_cost_ledger.domain.reservation import Held, Outcome, Reason, Refused, Wish
+from orchestra_cost_ledger.domain.budget import Budget
+from orchestra_cost_ledger.domain.reservation import Held, Outcome, Refused, Wish, why_not
 
 # The subquery names no column of the row that is updated, so it is asked once, before anything changes.
 _TAKE = """UPDATE budget_periods SET reserved_nanos = reserved_nanos + ?
@@ -43,15 +43,19 @@ def _repeated(db: sqlite3.Connection, wish: Wish) -> Held | None:
 
 
 def _admit(db: sqlite3.Connection, known: KnownBudgets, wish: Wish, now: int) -> Outcome:
-    budgets = [one for one in known.matching(db, wish.dimensions) if not one.electricity_only]
-    if wish.nanos is None and (refusal := _unpriced(db, budgets, now)):
-        return refusal
+    matching = known.matching(db, wish.dimensions)
+    budgets = [one for one in matching if not one.electricity_only]
     nanos = wish.nanos or 0
     periods = [(budget.budget_id, budget.period_at(now)) for budget in budgets]
+    special = wish.nanos is None or len(budgets) < len(matching)
+    if special and (refusal := _refusal(db, wish, matching, now)):
+        return refusal
     if periods and not _take(db, periods, nanos):
-        return _why_not(db, budgets, nanos, now)
-    held = Held(uuid.uuid4().hex, wish.attempt_id, nanos, wish.expires_at, wish.price_version)
-    row = (held.reservation_id, held.attempt_id, "held", nanos, held.expires_at, held.price_version)
+        refusal = _refusal(db, wish, matching, now)
+        assert refusal is not None, "one budget refuses, so it has a reason"
+        return refusal
+    held = Held(uuid.uuid4().hex, wish.attempt_id, wish.nanos, wish.expires_at, wish.price_version)
+    row = (held.reservation_id, held.attempt_id, "held", held.nanos, held.expires_at, held.price_version)
     db.execute(
         "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*row, *wish.dimensions, wish.model, now),
@@ -72,24 +76,5 @@ def _take(db: sqlite3.Connection, periods: list[tuple[str, int]], nanos: int) ->
     return db.execute(_TAKE.format(places), (nanos, *flat, *flat, nanos)).rowcount > 0
 
 
-def _unpriced(db: sqlite3.Connection, budgets: list[Budget], now: int) -> Refused | None:
-    """What has no price cannot be promised to stay within a hard budget."""
-    for budget in budgets:
-        if budget.frozen:
-            return Refused(Reason.BUDGET_FROZEN, standing(db, budget, now), 0)
-    for budget in budgets:
-        if budget.hard:
-            return Refused(Reason.PRICE_UNKNOWN, standing(db, budget, now), 0)
-    return None
-
-
-def _why_not(db: sqlite3.Connection, budgets: list[Budget], nanos: int, now: int) -> Refused:
-    """The frozen budget, else the hard one that has the least left."""
-    seen = [standing(db, budget, now) for budget in budgets if budget.frozen or budget.hard]
-
-    def tightness(one: Standing) -> tuple[bool, int]:
-        return (not one.budget.frozen, one.left_nanos)
-
-    tightest = min(seen, key=tightness)
-    reason = Reason.BUDGET_FROZEN if tightest.budget.frozen else Reason.BUDGET_EXCEEDED
-    return Refused(reason, tightest, nanos)
+def _refusal(db: sqlite3.Connection, wish: Wish, budgets: list[Budget], now: int) -> Refused | None:
+    return why_not(wish, [standing(db, budget, now) for budget in budgets])
