@@ -1,4 +1,4 @@
-"""A real proxy over gRPC, before llmock or a server of raw bytes, behind a ledger that keeps what it is sent."""
+"""A real proxy over gRPC, before llmock or a server of raw bytes, with a ledger that keeps what it is sent."""
 
 from __future__ import annotations
 
@@ -115,6 +115,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             more: str = "",
             services: str = "{}",
             models: str = "",
+            more_models: str = "",
             keyless: bool = False,
             **settings: Any,
         ) -> Running:
@@ -135,12 +136,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 )
             )
             secret_names = "[]" if keyless else "[acme/key]"
+            offered = f"{{{MODEL}: {MODEL}, {more_models}}}"
             config = loads(f"""
 addresses: {{cost_ledger: "{ledger_server.address}"}}
 {models}
 services: {{cloud_proxy: {services}}}
 providers:
-  - {{name: acme, kind: {kind}, base_url: "{base_url}", secrets: {secret_names}, models: {{{MODEL}: {MODEL}}}{more}}}
+  - {{name: acme, kind: {kind}, base_url: "{base_url}", secrets: {secret_names}, models: {offered}{more}}}
 """)
             chosen = Settings(
                 state_dir=tmp_path / f"state-{id(ledger)}", secrets_dir=secrets, metrics_port=0, **settings
@@ -195,7 +197,7 @@ def ask() -> Callable[..., pb.GenerateRequest]:
 
 @dataclass
 class RawServer:
-    """Says exactly the bytes that it is told to, once for each connection. `gone` counts clients that closed."""
+    """Says exactly the bytes that it is told to, once for each connection. `gone` counts clients that left."""
 
     answers: list[bytes]
     hold: bool = False

@@ -67,7 +67,7 @@ class TestCutAtEveryByte:
         async with raw([whole[:k] for k in cuts] + [whole[:needed]]) as server:
             proxy = await start(server.url, services="{breaker_failures: 100000}")
             for k in cuts:
-                error, events = await proxy.failure(ask(attempt_id=f"r/0/{k}"))
+                error, _ = await proxy.failure(ask(attempt_id=f"r/0/{k}"))
                 assert isinstance(error, UpstreamFailed), k
                 assert error.metadata["kind"] == "cut", k
             assert (await proxy.events(ask()))[-1].finished.usage.completion_tokens == 4
