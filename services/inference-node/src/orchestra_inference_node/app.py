@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 import uuid
@@ -39,11 +40,13 @@ LOAD = f"/{SERVICE}/LoadModel"
 async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int], None] | None = None) -> None:
     """Serve until told to stop. Raises PortInUse and MetricsPortInUse."""
     instance = uuid.uuid4().hex
+    listen = settings.listen or here.node.address
     telemetry = Telemetry.start(
         "inference-node",
         instance=instance,
         otlp_endpoint=settings.otlp_endpoint or None,
         metrics_port=settings.metrics_port,
+        metrics_host=listen.rpartition(":")[0],
     )
     changes = Changes()
     placing = Placing(
@@ -80,6 +83,16 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     servicer = DaemonServicer(residency, messages, forwarding, channels.stub, settings.drain_s)
     background = Background()
     background.spawn(ManagerLink(here.manager, telemetry, changes, messages.node).run(), name="manager link")
+    stop = asyncio.Event()
+
+    async def leave() -> None:
+        """Say so at once, and let workers drain while the daemon does."""
+        await stop.wait()
+        messages.draining = True
+        changes.touch()
+        await residency.close(settings.drain_s)
+
+    background.spawn(leave(), name="leave")
 
     shutdown = Shutdown(limit_s=settings.drain_s + 10.0)
     shutdown.add("models", lambda: residency.close(settings.drain_s))
@@ -88,11 +101,12 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     shutdown.add("telemetry", telemetry.close, after=["manager link", "worker channels"])
     await serve(
         [Service(SERVICE, pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
-        settings=RpcSettings(listen=settings.listen or here.node.address, drain_s=settings.drain_s),
+        settings=RpcSettings(listen=listen, drain_s=settings.drain_s),
         telemetry=telemetry,
         open_ended=[WATCH, LOAD],
         shutdown=shutdown,
         on_bound=on_bound,
+        stop=stop,
     )
 
 

@@ -117,3 +117,14 @@ class WorkerStarter(Protocol):
     """Starts processes."""
 
     async def start(self, resident: Resident) -> WorkerHandle: ...
+
+
+class ChangeSignal(Protocol):
+    """Tells that something of the node changed."""
+
+    @property
+    def version(self) -> int: ...
+
+    async def after(self, seen: int, seconds: float | None = None) -> int:
+        """The version once it is newer than `seen`, or after `seconds` whatever it is then."""
+        ...

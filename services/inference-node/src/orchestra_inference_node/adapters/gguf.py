@@ -14,6 +14,7 @@ _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_MOST_DIMENSIONS = 8
 _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
@@ -45,7 +46,7 @@ class GgufFacts:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 try:
                     metadata = _read_head(data)
-                except (struct.error, IndexError, UnicodeDecodeError, KeyError) as error:
+                except (struct.error, IndexError, UnicodeDecodeError, KeyError, OverflowError) as error:
                     raise DataLoss(str(path), "its head cannot be read") from error
         if metadata is None:
             raise DataLoss(str(path), "it is shorter than its tensors")
@@ -75,7 +76,10 @@ def _read_head(data: mmap.mmap) -> dict[str, Any] | None:
     for _ in range(tensors):
         cursor.text()
         elements = 1
-        for _ in range(cursor.number("I")):
+        dimensions = cursor.number("I")
+        if dimensions > _MOST_DIMENSIONS:
+            raise KeyError("dimensions")
+        for _ in range(dimensions):
             elements *= cursor.number("Q")
         size, per_block = _BLOCKS.get(cursor.number("I"), (0, 1))
         end = max(end, cursor.number("Q") + elements // per_block * size)

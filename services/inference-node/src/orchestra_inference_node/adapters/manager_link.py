@@ -12,7 +12,7 @@ from orchestra.inference.v1.node_pb2 import Node
 from orchestra.models.v1 import model_manager_service_pb2 as pb
 from orchestra.models.v1 import model_manager_service_pb2_grpc as pb_grpc
 from orchestra_errors import OrchestraError
-from orchestra_inference_node.flows.changes import Changes
+from orchestra_inference_node.ports import ChangeSignal
 from orchestra_rpc import call_stream, open_channel
 from orchestra_telemetry import Telemetry
 
@@ -27,7 +27,7 @@ class ManagerLink:
     """Reports for as long as it runs; a manager that is not there is tried again for ever."""
 
     def __init__(
-        self, address: str, telemetry: Telemetry, changes: Changes, node: Callable[[], Node]
+        self, address: str, telemetry: Telemetry, changes: ChangeSignal, node: Callable[[], Node]
     ) -> None:
         self._address = address
         self._telemetry = telemetry
