@@ -84,7 +84,7 @@ class Peers:
 
 
 def as_lost(error: OrchestraError, target: Target) -> OrchestraError:
-    """What the transport says of a dead process, as what it means: the worker was lost. What a peer says stays.
+    """What the transport says of a dead process means that the worker was lost. A peer's own words stay.
 
     The transport's words come without a kind of ours; orchestra_rpc then speaks of "a peer".
     """
