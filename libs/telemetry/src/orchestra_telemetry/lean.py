@@ -1,7 +1,7 @@
 """Loads structlog without rich.
 
-Where rich is installed structlog imports it to draw tracebacks, which costs each process 3 MB and a tenth of a
-second. Our logs are lines; so this is imported before anything else that imports structlog.
+Where rich is installed structlog imports it to draw tracebacks, which costs each process 3 MB and a tenth of
+a second. Our logs are lines; so this is imported before anything else that imports structlog.
 """
 
 from __future__ import annotations

@@ -1,27 +1,18 @@
-"""`python -m orchestra_cache`: settings in, run, exit code out."""
+"""`python -m orchestra_cache`."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from orchestra_cache.app import run
-from orchestra_cache.config import Settings, UnusableStore
 from orchestra_config import ConfigError, load
-from orchestra_rpc import PortInUse
-from orchestra_telemetry import MetricsPortInUse, configure_logging
+from orchestra_rpc import run_service
 
-
-def main() -> int:
-    settings = Settings()
-    configure_logging("cache", format=settings.log_format, level=settings.log_level)
-    try:
-        asyncio.run(run(settings, load().cache))
-    except (ConfigError, PortInUse, MetricsPortInUse, UnusableStore) as error:
-        print(f"cache: {error}", file=sys.stderr)
-        return 1
-    return 0
-
+from .app import run
+from .config import Settings, UnusableStore
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_service(
+            "cache", Settings, lambda settings: run(settings, load().cache), (ConfigError, UnusableStore)
+        )
+    )

@@ -23,7 +23,7 @@ from orchestra_cache.flows.lookup import Lookup
 from orchestra_cache.flows.single_flight import SingleFlight
 from orchestra_cache.rpc.servicer import CacheServicer
 from orchestra_config import CacheSettings
-from orchestra_rpc import Background, RpcSettings, Service, Shutdown, serve
+from orchestra_rpc import Background, Service, Shutdown, serve
 from orchestra_telemetry import Telemetry
 
 SERVICE = "orchestra.cache.v1.CacheService"
@@ -44,7 +44,7 @@ async def run(
         raise
     await serve(
         [Service(SERVICE, pb_grpc.add_CacheServiceServicer_to_server, servicer, checks=[store.answers])],
-        settings=RpcSettings(listen=settings.listen, drain_s=settings.drain_s),
+        settings=settings.rpc(),
         telemetry=telemetry,
         shutdown=shutdown,
         open_ended=[f"/{SERVICE}/Follow"],
@@ -68,7 +68,10 @@ async def assembled(
     shutdown.add("redis", redis.aclose, after=["background"])
     shutdown.add("followers", waiting.aclose, after=["background"])
     telemetry = Telemetry.start(
-        "cache", otlp_endpoint=settings.otlp_endpoint, metrics_port=settings.metrics_port
+        "cache",
+        otlp_endpoint=settings.otlp_endpoint,
+        metrics_port=settings.metrics_port,
+        metrics_host=settings.metrics_host,
     )
     shutdown.add("telemetry", telemetry.close, after=["background"])
     lifetimes = Lifetimes(

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestra_rpc import Port, ServiceSettings
 
 
-class Settings(BaseSettings):
-    """Environment variables with the prefix `ORCHESTRA_`, for example `ORCHESTRA_LISTEN`."""
-
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRA_", frozen=True, extra="ignore")
+class Settings(ServiceSettings):
+    """`state_dir` holds the embedded store's snapshot, log and socket."""
 
     listen: str = "127.0.0.1:50052"
-    """host:port; port 0 lets the system choose."""
-    metrics_port: int = Field(default=51052, ge=0, le=65535)
-    """0: no metrics."""
+    metrics_port: Port = 51052
     state_dir: Path = Path(".orchestra/cache")
-    """The embedded store keeps its snapshot, log and socket here."""
-    otlp_endpoint: str = ""
-    """Empty: spans are not exported."""
-    log_format: Literal["json", "console"] = "json"
-    log_level: str = "info"
-    drain_s: float = Field(default=5.0, ge=0)
-
+    drain_s: float = 5.0
     store_timeout_s: float = Field(default=1.0, gt=0)
     """The most that one command may take at the store."""
     store_share: float = Field(default=0.5, gt=0, le=0.95)

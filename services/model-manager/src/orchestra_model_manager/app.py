@@ -38,7 +38,10 @@ SEED = 0
 async def run(settings: Settings, config: Config, on_bound: Callable[[str, int], None] | None = None) -> None:
     """Serve until told to stop. Raises PortInUse, MetricsPortInUse, DataLoss."""
     telemetry = Telemetry.start(
-        "model-manager", otlp_endpoint=settings.otlp_endpoint, metrics_port=settings.metrics_port
+        "model-manager",
+        otlp_endpoint=settings.otlp_endpoint,
+        metrics_port=settings.metrics_port,
+        metrics_host=settings.metrics_host,
     )
     manager = config.services.model_manager
     clock, wall = time.monotonic, time.time
