@@ -1,4 +1,4 @@
-"""A real proxy over gRPC, before llmock or a server of raw bytes, with a ledger that keeps what it is sent."""
+"""A real proxy over gRPC, before llmock or a server of raw bytes; its ledger keeps what it is sent."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             secrets = tmp_path / "secrets"
             (secrets / "acme").mkdir(parents=True, exist_ok=True)
             (secrets / "acme" / "key").write_text(KEY + "\n")
-            ledger = KeepingLedger()
+            ledger = KeepingLedger()  # type: ignore[abstract]  # what it lacks answers NOT_YET
             ledger_server = await stack.enter_async_context(
                 running(
                     [
@@ -197,7 +197,7 @@ def ask() -> Callable[..., pb.GenerateRequest]:
 
 @dataclass
 class RawServer:
-    """Says exactly the bytes that it is told to, once for each connection. `gone` counts clients that left."""
+    """Says exactly the bytes that it is told to, once a connection. `gone` counts clients that left."""
 
     answers: list[bytes]
     hold: bool = False

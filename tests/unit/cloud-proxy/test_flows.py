@@ -55,6 +55,15 @@ class TestMailbox:
         await second
         assert await box.take() == [2]
 
+    async def test_writers_do_not_wait_for_a_reader_that_has_gone(self) -> None:
+        box: Mailbox[int] = Mailbox(1)
+        await box.put(1)
+        waiting = asyncio.create_task(box.put(2))
+        await asyncio.sleep(0)
+        box.abandon()
+        await waiting
+        await box.put(3)
+
     async def test_what_came_before_an_error_is_still_taken(self) -> None:
         box: Mailbox[int] = Mailbox(10)
         await box.put(1)

@@ -52,6 +52,7 @@ class BatchFlow:
             while (ready := await box.take()) is not None:
                 yield ready
         finally:
+            box.abandon()
             work.cancel()
             await asyncio.wait([work])
 

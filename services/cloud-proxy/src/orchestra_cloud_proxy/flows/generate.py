@@ -44,12 +44,17 @@ class GenerateFlow:
                 for event in events_ready:
                     yield event
         finally:
+            box.abandon()
             work.cancel()
             await asyncio.wait([work])
 
     async def _fill(self, job: Job, box: Mailbox[Event]) -> None:
-        await self.into(job, box.put)
-        box.close()
+        try:
+            await self.into(job, box.put)
+        except Exception as error:
+            box.close(error)
+        else:
+            box.close()
 
     async def into(self, job: Job, put: Put) -> None:
         """Every sample's events into `put`, failures as SampleFailed; returns when all have ended. Raises

@@ -19,21 +19,29 @@ class Mailbox(Generic[T]):
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
+        self._abandoned = False
         self._error: BaseException | None = None
 
     async def put(self, item: T) -> None:
         """Wait for room."""
-        while len(self._items) >= self._size:
+        while len(self._items) >= self._size and not self._abandoned:
             self._room.clear()
             await self._room.wait()
-        self._items.append(item)
-        self._ready.set()
+        if not self._abandoned:
+            self._items.append(item)
+            self._ready.set()
 
     def close(self, error: BaseException | None = None) -> None:
         """Nothing more comes; what is inside is still taken, then `error` is raised."""
         self._closed = True
         self._error = error
         self._ready.set()
+
+    def abandon(self) -> None:
+        """Nobody reads any more: writers no longer wait, and what they say is dropped."""
+        self._abandoned = True
+        self._items.clear()
+        self._room.set()
 
     async def take(self, timeout: float | None = None) -> list[T] | None:
         """Everything that is there, at least one; empty after `timeout` seconds; None at the end."""
