@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -146,7 +147,7 @@ def _flat(found: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             flat += _flat(value, f"{before}{name} ")
         elif isinstance(value, list):
-            flat.append((before + name, ", ".join(str(one) for one in value)))
+            flat.append((before + name, ", ".join(json.dumps(one, ensure_ascii=False) for one in value)))
         else:
             flat.append((before + name, str(value)))
     return flat

@@ -72,11 +72,12 @@ def _cost(figures: Figures) -> str:
             if model.saved:
                 saved = ("saved by cache", at % 8 + 8, float(model.saved), dollars(model.saved))
                 series.append(saved)
-    split = ""
-    if any(model.electricity or model.hardware for model in priced):
-        power = sum(model.electricity for model in priced)
-        rest = sum(model.hardware for model in priced)
-        split = f" Of it {dollars(power)} electricity and {dollars(rest)} hardware."
+    parts = (
+        (sum(model.electricity for model in priced), "electricity"),
+        (sum(model.hardware for model in priced), "hardware"),
+    )
+    named = " and ".join(f"{dollars(nanos)} {part}" for nanos, part in parts if nanos)
+    split = f" Of it {named}." if named else ""
     return figure("Cost", "By model." + split, bars(series, "cost by model"))
 
 

@@ -36,7 +36,7 @@ def page(figures: Figures, title: str) -> str:
 
 def _header(figures: Figures, title: str) -> str:
     said = [
-        figures.started_at.replace("T", " ").replace("+00:00", " UTC"),
+        _when(figures.started_at),
         figures.run_id and f"run {figures.run_id}",
     ]
     if figures.seconds is not None:
@@ -48,6 +48,12 @@ def _header(figures: Figures, title: str) -> str:
         tag("p", esc(" · ".join(filter(None, said))), class_="soft"),
         _tiles(figures),
     )
+
+
+def _when(moment: str) -> str:
+    """To the second; times of the rows are all UTC."""
+    utc = moment.endswith(("Z", "+00:00"))
+    return f"{moment[:19].replace('T', ' ')} UTC" if utc else moment.replace("T", " ")
 
 
 def _tiles(figures: Figures) -> str:
@@ -134,7 +140,7 @@ def _model(at: int, model: ModelFigures) -> list[str]:
         esc(dollars(model.cost) if priced else "unknown"),
         esc(dollars(model.cost / priced) if priced else "–"),
         esc(dollars(model.saved)),
-        ends,
+        tag("span", ends, class_="ends"),
     ]
 
 

@@ -24,6 +24,7 @@ def svg(width: int, height: float, what: str, *inner: str) -> str:
         viewBox=f"0 0 {width} {height:g}",
         role="img",
         aria_label=what,
+        class_="full" if width == FULL else None,
         preserveAspectRatio="xMinYMin meet",
     )
 
