@@ -13,8 +13,8 @@ from orchestra.router.v1.router_service_pb2_grpc import add_RouterServiceService
 from orchestra_accounting import LedgerShipper, Spool
 from orchestra_config import Config
 from orchestra_diversity import DiversityProcess
-from orchestra_rpc import Background, RpcSettings, Service, Shutdown, open_channel, serve
-from orchestra_telemetry import Telemetry, configure_logging
+from orchestra_rpc import Background, Service, Shutdown, open_channel, serve
+from orchestra_telemetry import Telemetry
 
 from .adapters.cache_client import CacheClient
 from .adapters.catalogue_names import CatalogueNames
@@ -158,7 +158,6 @@ async def build(config: Config, settings: Settings, telemetry: Telemetry) -> Rou
 
 async def run(config: Config, settings: Settings, on_bound: Callable[[str, int], None] | None = None) -> None:
     """Serve until told to stop, drain, deliver what is left."""
-    configure_logging("router", format=settings.log_format, level=settings.log_level)
     telemetry = Telemetry.start(
         "router",
         otlp_endpoint=settings.otlp_endpoint or None,
@@ -169,7 +168,7 @@ async def run(config: Config, settings: Settings, on_bound: Callable[[str, int],
     router.shutdown.add("telemetry", telemetry.close, after=["channels", "peers"])
     await serve(
         [router.service],
-        settings=RpcSettings(listen=settings.listen, drain_s=settings.drain_s),
+        settings=settings.rpc(),
         telemetry=telemetry,
         shutdown=router.shutdown,
         on_bound=on_bound,

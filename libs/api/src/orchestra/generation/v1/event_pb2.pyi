@@ -89,11 +89,13 @@ Global___Activity: _TypeAlias = Activity  # noqa: Y015
 class GenerationEvent(_message.Message):
     """GenerationEvent is what every generation stream carries, wherever it comes from. For each sample_index the order is
 
-      Started, then (TextDelta | ReasoningDelta | ToolCallDelta | Heartbeat)*, then Finished once
+      Heartbeat*, Started, then (TextDelta | ReasoningDelta | ToolCallDelta | Heartbeat)*, then Finished once
 
-    and the stream ends after n of them. Events of different samples interleave. A stream that breaks ends with a gRPC status that has google.rpc
-    details, never with an event; in batch, diverse and n > 1 streams alone a sample may end with SampleFailed in place of Finished (and in place of
-    Started when it never started), and the others go on. With allow_restart a second Started voids the earlier deltas of its index.
+    and the stream ends after n of them. Events of different samples interleave. A stream that breaks ends with a gRPC
+    status that has google.rpc details, never with an event; in batch, diverse and n > 1 streams alone a sample may end with
+    SampleFailed in place of Finished (and in place of Started when it never started), and the others go on. A sample that
+    moves to another target before its first delta has a second Started, which replaces the first; with allow_restart that
+    may happen later, too, and the earlier deltas of its index are void.
     A sample that ends with none of these is a bug.
     """
 
