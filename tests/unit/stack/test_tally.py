@@ -17,7 +17,7 @@ def row(
         "text": text,
         "finish_reason": reason,
         "usage": {"completion_tokens": 10},
-        "timings": {"total": "2.0s"},
+        "timings": {"total": "2.5s", "to_first_token": "0.5s"},
         "cost": {"nanos": 5},
         "provenance": {},
     } | more

@@ -103,7 +103,7 @@ def models() -> None:
 
 @main.command()
 @click.option("--samples", default=3, show_default=True, help="Per model and task.")
-@click.option("--max-tokens", default=64, show_default=True, help="Of one sample.")
+@click.option("--max-tokens", default=48, show_default=True, help="Of one sample.")
 @click.option("--tasks", "task_limit", default=0, metavar="N", help="Only the first N tasks.")
 @click.option("--out", default="out/demo", show_default=True, help="Folder of the results.")
 @one_line

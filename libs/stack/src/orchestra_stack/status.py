@@ -76,7 +76,7 @@ async def mesh_status(folder: Path) -> MeshStatus | None:
     problems += [
         f"{one.model} on {one.node} is {one.state}{': ' + one.reason if one.reason else ''}"
         for one in models
-        if one.state != "serving"
+        if one.state not in ("serving", "draining")
     ]
     return MeshStatus(services, models, tuple(problems))
 

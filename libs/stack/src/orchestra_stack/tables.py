@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import click
+
 from .status import MeshStatus
+
+_RIGHT = frozenset({"memory", "pid", "slots free", "tokens/s"})
 
 
 def print_status(found: MeshStatus) -> None:
     """Services, models, and what is amiss."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-
-    def state(word: str) -> Text:
-        return Text(word, style="green" if word == "serving" else "red")
-
-    services = Table(box=None, pad_edge=False)
-    for column in ("service", "state", "address", "metrics", "memory", "pid"):
-        services.add_column(column, justify="right" if column in ("memory", "pid") else "left")
-    for one in found.services:
-        memory = f"{one.memory_bytes / 1e6:.0f} MB" if one.memory_bytes is not None else ""
-        metrics = f":{one.metrics_port}" if one.metrics_port else ""
-        services.add_row(Text(one.name), state(one.state), one.address, metrics, memory, str(one.pid))
-    console.print(services)
-    if found.models:
-        models = Table(box=None, pad_edge=False)
-        for column in ("model", "state", "node", "worker", "slots free", "tokens/s", "engine"):
-            models.add_column(column)
-        for model in found.models:
-            speed = f"{model.tokens_per_second:.0f}" if model.tokens_per_second is not None else ""
-            slots = f"{model.slots_free} of {model.slots_total}"
-            models.add_row(
-                Text(model.model),
-                state(model.state),
-                model.node,
-                model.address,
-                slots,
-                speed,
-                Text(model.engine),
+    _print(
+        ("service", "state", "address", "metrics", "memory", "pid"),
+        [
+            (
+                one.name,
+                one.state,
+                one.address,
+                f":{one.metrics_port}" if one.metrics_port else "",
+                f"{one.memory_bytes / 1e6:.0f} MB" if one.memory_bytes is not None else "",
+                str(one.pid),
             )
-        console.print()
-        console.print(models)
+            for one in found.services
+        ],
+    )
+    if found.models:
+        click.echo()
+        _print(
+            ("model", "state", "node", "worker", "slots free", "tokens/s", "engine"),
+            [
+                (
+                    one.model,
+                    one.state,
+                    one.node,
+                    one.address,
+                    f"{one.slots_free} of {one.slots_total}",
+                    f"{one.tokens_per_second:.0f}" if one.tokens_per_second is not None else "",
+                    one.engine,
+                )
+                for one in found.models
+            ],
+        )
     for problem in found.problems:
-        console.print(Text(f"not well: {problem}", style="red"))
+        click.secho(f"not well: {problem}", fg="red")
+
+
+def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    click.echo(_line(head, head, widths))
+    for row in rows:
+        line = _line(row, head, widths)
+        # colour goes in last: it takes no width
+        before, state, after = line.partition(row[1])
+        click.echo(before + click.style(state, fg="green" if row[1] == "serving" else "red") + after)
+
+
+def _line(row: Sequence[str], head: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        cell.rjust(width) if name in _RIGHT else cell.ljust(width)
+        for cell, name, width in zip(row, head, widths, strict=True)
+    ]
+    return "  ".join(cells).rstrip()

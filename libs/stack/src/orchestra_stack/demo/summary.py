@@ -21,21 +21,26 @@ NEXT = (
 
 def lines(tally: Tally, seconds: float, out: Path, trace: tuple[str, str] | None) -> list[str]:
     """The summary, line by line; `trace` is a trace id and the task of that request."""
-    speed = tally.tokens / seconds if seconds > 0 else 0.0
+    speed = tally.drawn_tokens / seconds if seconds > 0 else 0.0
+    drawn = (
+        f"{tally.drawn_tokens:,} tokens drawn at {speed:.0f} a second"
+        if tally.drawn_tokens
+        else "none drawn anew"
+    )
     found = [
         "",
         f"{tally.samples} samples of {tally.tasks_done} tasks from {len(tally.models)} models "
-        f"in {seconds:.0f} s: {tally.tokens:,} tokens, {speed:.0f} tokens/s, {dollars(tally.cost_nanos)}",
+        f"in {seconds:.0f} s: {drawn}, {dollars(tally.cost_nanos)}",
         "",
         f"  {'model':<16} {'samples':>7} {'from cache':>10} {'distinct':>8} {'tokens':>7} "
-        f"{'tokens/s of one':>15} {'cost':>12} {'saved':>12}",
+        f"{'tokens/s each':>13} {'cost':>12} {'saved':>12}",
     ]
     for name, model in sorted(tally.models.items()):
         pace = f"{model.tokens_per_second:.0f}" if model.tokens_per_second else "-"
         cost = dollars(model.cost_nanos) if model.cost_unknown < model.samples else "unknown"
         found.append(
             f"  {name:<16} {model.samples:>7} {model.from_cache:>10} {model.distinct:>8} {model.tokens:>7,} "
-            f"{pace:>15} {cost:>12} {dollars(model.saved_nanos):>12}"
+            f"{pace:>13} {cost:>12} {dollars(model.saved_nanos):>12}"
         )
     found += [
         "",

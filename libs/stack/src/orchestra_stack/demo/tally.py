@@ -35,7 +35,7 @@ class ModelTally:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of one sample while it was drawn, on average; None when nothing was drawn."""
+        """Of one sample from its first token on, on average; None when nothing was drawn."""
         return self.drawn_tokens / self.seconds if self.seconds > 0 else None
 
 
@@ -62,6 +62,11 @@ class Tally:
     @property
     def tokens(self) -> int:
         return sum(model.tokens for model in self.models.values())
+
+    @property
+    def drawn_tokens(self) -> int:
+        """Tokens that were computed for this run."""
+        return sum(model.drawn_tokens for model in self.models.values())
 
     @property
     def cost_nanos(self) -> int:
@@ -97,7 +102,7 @@ class Tally:
             model.from_cache += 1
         else:
             model.drawn_tokens += tokens
-            model.seconds += seconds_of(row["timings"].get("total", "0s"))
+            model.seconds += max(0.0, _decoding(row["timings"]))
         if "nanos" in row["cost"]:
             model.cost_nanos += row["cost"]["nanos"]
         else:
@@ -121,6 +126,10 @@ class Tally:
                 if reason not in WHOLE
             ]
         return found
+
+
+def _decoding(timings: Mapping[str, str]) -> float:
+    return seconds_of(timings.get("total", "0s")) - seconds_of(timings.get("to_first_token", "0s"))
 
 
 def seconds_of(duration: str) -> float:
