@@ -206,6 +206,7 @@ class Residency:
             case {"at": "ready", "address": str(address), "facts": dict(facts)}:
                 if resident.state is not State.DRAINING:
                     resident.serves(address, facts, time.monotonic())
+                    log.info("model serves", model=resident.wanted.model, address=address)
             case {"at": "status", "slots_free": int(free), "queued": int(queued)}:
                 resident.slots_free, resident.queued = free, queued
                 speed = report.get("tokens_per_second")
@@ -226,6 +227,7 @@ class Residency:
             return Unloaded(was_loaded=False)
         held.resident.state = State.DRAINING
         held.resident.reason = "unloading"
+        log.info("unloading", model=model, drain_s=drain_s)
         self.changes.touch()
         memory = self.memory_of(model)
         if held.handle is not None and held.resident.address:

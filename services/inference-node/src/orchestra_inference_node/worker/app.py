@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -84,12 +85,27 @@ async def warm_up(samples: SampleFlow, reports: Reports) -> None:
         pass
 
 
+def is_taken(host: str, port: int) -> bool:
+    """Asked first, because gRPC writes an error to stderr for each port that it cannot have."""
+    try:
+        with socket.create_server((host.strip("[]"), port), family=_family(host)):
+            return False
+    except OSError:
+        return True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 async def first_free(
     stack: AsyncExitStack, order: Order, servicer: WorkerServicer, telemetry: Telemetry
 ) -> RunningServer:
     """A server on the first port of the range that is free. Raises PortInUse when none is."""
     service = Service(SERVICE, pb_grpc.add_InferenceServiceServicer_to_server, servicer)
     for port in order.ports:
+        if is_taken(order.listen_host, port):
+            continue
         # the daemon bounds the drain
         settings = RpcSettings(listen=f"{order.listen_host}:{port}", drain_s=86_400.0)
         try:
