@@ -30,7 +30,6 @@ from orchestra_errors import (
     FailedPrecondition,
     InvalidRequest,
     NotFound,
-    NotYet,
 )
 from orchestra_rpc import call_unary, open_channel
 
@@ -276,9 +275,21 @@ async def test_forecasts_say_how_and_lifetimes_have_none(ledger: Any) -> None:
         await call_unary(ledger.stub.Forecast(pb.ForecastRequest(budget_id=lifetime.budget_id)))
 
 
-async def test_what_is_not_there_yet_says_so(ledger: Any) -> None:
-    with pytest.raises(NotYet):
-        await call_unary(ledger.stub.CompareCosts(pb.CompareCostsRequest()))
+async def test_local_work_is_compared_with_the_price_book(ledger: Any) -> None:
+    entry = usage("r/0/1", 50)
+    entry.provider, entry.cost.electricity_nanos = "local", 50
+    await call_unary(ledger.stub.RecordUsage(pb.RecordUsageRequest(request_id="q", entries=[entry])))
+    ask = pb.CompareCostsRequest(hardware_nanos=10**12)
+    found = await call_unary(ledger.stub.CompareCosts(ask))
+    nanos = {line.label: line.nanos for line in found.lines}
+    assert nanos["local"] == 50
+    assert nanos["openai/gpt-4o"] == 3 * 1_000 + 4 * 2_000
+    assert found.HasField("return_months")
+    assert all(line.formula for line in found.lines)
+    ask = pb.CompareCostsRequest(filter=pb.CostFilter(provider="openai"), hardware_nanos=0)
+    with pytest.raises(InvalidRequest) as caught:
+        await call_unary(ledger.stub.CompareCosts(ask))
+    assert {violation.field for violation in caught.value.violations} == {"filter.provider", "hardware_nanos"}
 
 
 async def test_a_clean_stop_is_a_clean_exit(ledger: Any) -> None:

@@ -15,6 +15,7 @@ from orchestra_cost_ledger.adapters.sqlite.store import SqliteStore
 from orchestra_cost_ledger.config import Settings, UnusableStore, database_file
 from orchestra_cost_ledger.domain.moment import SECOND
 from orchestra_cost_ledger.flows import clock
+from orchestra_cost_ledger.flows.comparing import CompareCosts
 from orchestra_cost_ledger.flows.keeping import Budgets, Keys
 from orchestra_cost_ledger.flows.pricing import Prices
 from orchestra_cost_ledger.flows.recording import RecordUsage
@@ -37,6 +38,7 @@ def service(store: LedgerStore, config: Config) -> Service:
     flows = Flows(
         record=RecordUsage(store),
         reserve=Reserve(store, prices, clock.now, hold_us),
+        compare=CompareCosts(store, prices, clock.now),
         prices=prices,
         budgets=Budgets(store, clock.now, lease_us),
         keys=Keys(store, clock.now),

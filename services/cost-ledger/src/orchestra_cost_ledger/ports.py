@@ -9,6 +9,7 @@ from typing import Protocol
 from orchestra.ledger.v1 import entry_pb2
 from orchestra_cost_ledger.domain.api_key import ApiKey
 from orchestra_cost_ledger.domain.budget import Alert, Budget, Lease, Standing
+from orchestra_cost_ledger.domain.comparison import Traffic, TrafficQuery
 from orchestra_cost_ledger.domain.entry import Entry, Feedback
 from orchestra_cost_ledger.domain.report import CostQuery, CostSum
 from orchestra_cost_ledger.domain.reservation import Outcome, Wish
@@ -76,6 +77,10 @@ class LedgerStore(Protocol):
         ...
 
     async def query(self, query: CostQuery) -> list[CostSum]: ...
+
+    async def local_traffic(self, query: TrafficQuery) -> list[Traffic]:
+        """In the order of length; classes without attempts are absent."""
+        ...
 
     async def create_budget(self, budget: Budget, now: int, once: Once | None) -> Standing:
         """What matching entries spent before in its current period counts. Raises AlreadyExists by name."""

@@ -34,6 +34,13 @@ class Prices:
             self._read_at = read_at
         return self._book
 
+    async def now(self) -> list[entry_pb2.Price]:
+        """The rows that hold."""
+        at, rows = self._clock(), list[entry_pb2.Price]()
+        while len(page := await self.list(PriceQuery(at, "", "", _PAGE, len(rows)))) == _PAGE:
+            rows += page
+        return rows + page
+
     async def list(self, query: PriceQuery) -> list[entry_pb2.Price]:
         return await self._store.prices(query)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from orchestra.generation.v1 import routing_pb2
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import entry_pb2
+from orchestra_cost_ledger.domain.budget import LOCAL
+from orchestra_cost_ledger.domain.comparison import Comparison
 from orchestra_cost_ledger.domain.report import DIMENSIONS, LABEL_PREFIX, CostFilter, CostQuery, CostSum
 from orchestra_cost_ledger.rpc.moments import given_us, span, stamp
 from orchestra_errors import Violations
@@ -19,11 +21,7 @@ _NAMES: dict[str, dict[int, str]] = {
 def to_query(request: pb.QueryCostsRequest, limit: int, offset: int) -> CostQuery:
     """Raises InvalidRequest with every violation."""
     found = Violations()
-    match = request.filter
-    since, until = given_us(match, "from"), given_us(match, "until")
-    if since is not None and until is not None:
-        found.require(since < until, "filter.until", "must be after filter.from")
-    found.require(match.tier in routing_pb2.Tier.values(), "filter.tier", f"{match.tier} is not a tier")
+    chosen = _filter(request.filter, found)
     for name in request.group_by:
         label = name.startswith(LABEL_PREFIX) and len(name) > len(LABEL_PREFIX)
         known = ", ".join((*DIMENSIONS, "label:NAME"))
@@ -33,21 +31,33 @@ def to_query(request: pb.QueryCostsRequest, limit: int, offset: int) -> CostQuer
     found.require(bucket_us is None or bucket_us > 0, "bucket", "must be positive")
     found.raise_if_any()
     return CostQuery(
-        filter=CostFilter(
-            since,
-            until,
-            match.tenant,
-            match.run_id,
-            match.phase,
-            match.tier,
-            match.provider,
-            match.model,
-            match.request_id,
-        ),
+        filter=chosen,
         group_by=tuple(request.group_by),
         bucket_us=bucket_us,
         limit=limit,
         offset=offset,
+    )
+
+
+def to_comparison(request: pb.CompareCostsRequest) -> tuple[CostFilter, int | None]:
+    """What was done here, and what the hardware cost. Raises InvalidRequest with every violation."""
+    found = Violations()
+    chosen = _filter(request.filter, found)
+    local = chosen.provider in ("", LOCAL)
+    found.require(local, "filter.provider", f"must be empty or {LOCAL!r}: local work is what is compared")
+    hardware = request.hardware_nanos if request.HasField("hardware_nanos") else None
+    found.require(hardware is None or hardware > 0, "hardware_nanos", f"must be positive, got {hardware}")
+    found.raise_if_any()
+    return chosen, hardware
+
+
+def from_comparison(comparison: Comparison) -> pb.CompareCostsResponse:
+    return pb.CompareCostsResponse(
+        lines=[
+            pb.ComparisonLine(label=line.label, nanos=line.nanos, formula=line.formula, note=line.note)
+            for line in comparison.lines
+        ],
+        return_months=comparison.return_months,
     )
 
 
@@ -80,6 +90,24 @@ def from_sum(row: CostSum, query: CostQuery) -> entry_pb2.CostBucket:
     if length is not None:
         bucket.length.CopyFrom(span(length))
     return bucket
+
+
+def _filter(match: pb.CostFilter, found: Violations) -> CostFilter:
+    since, until = given_us(match, "from"), given_us(match, "until")
+    if since is not None and until is not None:
+        found.require(since < until, "filter.until", "must be after filter.from")
+    found.require(match.tier in routing_pb2.Tier.values(), "filter.tier", f"{match.tier} is not a tier")
+    return CostFilter(
+        since,
+        until,
+        match.tenant,
+        match.run_id,
+        match.phase,
+        match.tier,
+        match.provider,
+        match.model,
+        match.request_id,
+    )
 
 
 def _key(name: str, value: str) -> str:

@@ -13,6 +13,7 @@ from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import cost_ledger_service_pb2_grpc as pb_grpc
 from orchestra_cost_ledger.domain.report import CostSum
 from orchestra_cost_ledger.flows.clock import Clock
+from orchestra_cost_ledger.flows.comparing import CompareCosts
 from orchestra_cost_ledger.flows.keeping import Budgets, Keys
 from orchestra_cost_ledger.flows.pricing import Prices
 from orchestra_cost_ledger.flows.recording import RecordUsage
@@ -20,7 +21,7 @@ from orchestra_cost_ledger.flows.reserving import Reserve
 from orchestra_cost_ledger.ports import LedgerStore, Once, PriceQuery
 from orchestra_cost_ledger.rpc import budgets, entries, keys, prices, reports, wishes
 from orchestra_cost_ledger.rpc.moments import given_us
-from orchestra_errors import NotYet, Violations
+from orchestra_errors import Violations
 from orchestra_rpc import Page, page_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -32,6 +33,7 @@ class Flows:
 
     record: RecordUsage
     reserve: Reserve
+    compare: CompareCosts
     prices: Prices
     budgets: Budgets
     keys: Keys
@@ -158,7 +160,8 @@ class CostLedgerServicer(pb_grpc.CostLedgerServiceServicer):
     async def CompareCosts(
         self, request: pb.CompareCostsRequest, context: Context
     ) -> pb.CompareCostsResponse:
-        raise NotYet("the comparison of local and cloud costs")
+        comparison = await self._do.compare(*reports.to_comparison(request))
+        return reports.from_comparison(comparison)
 
     async def Forecast(self, request: pb.ForecastRequest, context: Context) -> pb.ForecastResponse:
         _require_id(request.budget_id, "budget_id")

@@ -27,7 +27,7 @@ _SUMS = """count(*), sum(e.finish_reason <> 0), sum(e.error_reason <> ''), sum(e
 
 def query(db: sqlite3.Connection, wanted: CostQuery) -> list[CostSum]:
     """Rows in the order of their bucket and keys; groups without entries have none."""
-    where, values = _where(wanted.filter)
+    terms, values = where(wanted.filter)
     keys = []
     for number, name in enumerate(wanted.group_by):
         if name.startswith(LABEL_PREFIX):
@@ -45,13 +45,14 @@ def query(db: sqlite3.Connection, wanted: CostQuery) -> list[CostSum]:
     rows = db.execute(
         f"SELECT {chosen}, {_SUMS} FROM entries e"
         " LEFT JOIN feedback f ON f.tenant = e.tenant AND f.sample_id = e.sample_id"
-        f" WHERE {where} GROUP BY {groups} ORDER BY {groups} LIMIT :limit OFFSET :offset",
+        f" WHERE {terms} GROUP BY {groups} ORDER BY {groups} LIMIT :limit OFFSET :offset",
         values | {"limit": wanted.limit, "offset": wanted.offset},
     )
     return [_sum(row, len(keys)) for row in rows.fetchall()]
 
 
-def _where(chosen: CostFilter) -> tuple[str, dict[str, object]]:
+def where(chosen: CostFilter) -> tuple[str, dict[str, object]]:
+    """The condition on `entries e`, and its values."""
     equal = {
         "tenant": chosen.tenant,
         "run_id": chosen.run_id,

@@ -17,12 +17,14 @@ from orchestra_cost_ledger.adapters.sqlite import (
     prices,
     reports,
     reservations,
+    traffic,
 )
 from orchestra_cost_ledger.adapters.sqlite.budgets import KnownBudgets
 from orchestra_cost_ledger.adapters.sqlite.connection import Readers, Writer
 from orchestra_cost_ledger.adapters.sqlite.seeds import seed
 from orchestra_cost_ledger.domain.api_key import ApiKey
 from orchestra_cost_ledger.domain.budget import Budget, Lease, Standing
+from orchestra_cost_ledger.domain.comparison import Traffic, TrafficQuery
 from orchestra_cost_ledger.domain.entry import Entry, Feedback
 from orchestra_cost_ledger.domain.report import CostQuery, CostSum
 from orchestra_cost_ledger.domain.reservation import Outcome, Wish
@@ -68,6 +70,9 @@ class SqliteStore:
 
     async def query(self, query: CostQuery) -> list[CostSum]:
         return await self._readers.run(partial(reports.query, wanted=query))
+
+    async def local_traffic(self, query: TrafficQuery) -> list[Traffic]:
+        return await self._readers.run(partial(traffic.local, wanted=query))
 
     async def create_budget(self, budget: Budget, now: int, once: Once | None) -> Standing:
         return await self._writer.run(lambda db: budgets.create(db, self._known, budget, now, once))
