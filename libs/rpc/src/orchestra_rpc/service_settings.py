@@ -54,6 +54,6 @@ class ServiceSettings(BaseModel):
             lines = [f"{variables[str(one['loc'][0])]}: {one['msg'].lower()}" for one in error.errors()]
             raise SettingsError("\n".join(lines)) from None
 
-    def rpc(self) -> RpcSettings:
-        """The part that concerns the server."""
-        return RpcSettings(listen=self.listen, drain_s=self.drain_s)
+    def rpc(self, listen: str = "") -> RpcSettings:
+        """The part that concerns the server; `listen` given: the deployment says it."""
+        return RpcSettings(listen=listen or self.listen, drain_s=self.drain_s)

@@ -1,30 +1,21 @@
-"""`python -m orchestra_inference_node`: settings in, run, exit code out."""
+"""`python -m orchestra_inference_node`."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from pydantic import ValidationError
-
 from orchestra_config import ConfigError
-from orchestra_inference_node.app import run
-from orchestra_inference_node.config import Settings, WrongNode, deployed
-from orchestra_rpc import PortInUse
-from orchestra_telemetry import MetricsPortInUse, configure_logging
+from orchestra_rpc import run_service
 
-
-def main() -> int:
-    try:
-        settings = Settings()
-        here = deployed(settings)
-        configure_logging("inference-node", settings.log_format, settings.log_level, instance=here.node.id)
-        asyncio.run(run(settings, here))
-    except (ConfigError, WrongNode, PortInUse, MetricsPortInUse, ValidationError, ValueError) as error:
-        print(f"inference-node: {error}", file=sys.stderr)
-        return 1
-    return 0
-
+from .app import run
+from .config import Settings, WrongNode, deployed
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_service(
+            "inference-node",
+            Settings,
+            lambda settings: run(settings, deployed(settings)),
+            (ConfigError, WrongNode),
+        )
+    )

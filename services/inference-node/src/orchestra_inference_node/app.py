@@ -29,7 +29,7 @@ from orchestra_inference_node.rpc.daemon_servicer import DaemonServicer
 from orchestra_inference_node.rpc.forwarding import Forwarding
 from orchestra_inference_node.rpc.node_messages import NodeIdentity, NodeMessages
 from orchestra_inference_node.worker.order import Order
-from orchestra_rpc import Background, RpcSettings, Service, Shutdown, serve
+from orchestra_rpc import Background, Service, Shutdown, serve
 from orchestra_telemetry import Telemetry
 
 SERVICE = "orchestra.inference.v1.InferenceService"
@@ -46,7 +46,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         instance=instance,
         otlp_endpoint=settings.otlp_endpoint or None,
         metrics_port=settings.metrics_port,
-        metrics_host=listen.rpartition(":")[0],
+        metrics_host=settings.metrics_host,
     )
     changes = Changes()
     placing = Placing(
@@ -101,7 +101,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     shutdown.add("telemetry", telemetry.close, after=["manager link", "worker channels"])
     await serve(
         [Service(SERVICE, pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
-        settings=RpcSettings(listen=listen, drain_s=settings.drain_s),
+        settings=settings.rpc(listen),
         telemetry=telemetry,
         open_ended=[WATCH, LOAD],
         shutdown=shutdown,

@@ -5,30 +5,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestra_config import Node, load
+from orchestra_rpc import Port, ServiceSettings
 
 DEFAULT_PORT = 50060
 
 
-class Settings(BaseSettings):
-    """What an operator sets for one process."""
+class Settings(ServiceSettings):
+    """What an operator sets for one process; `listen` empty: the node's address in orchestra.yaml."""
 
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRA_", frozen=True, extra="ignore")
-
+    listen: str = ""
+    metrics_port: Port = 51060
+    state_dir: Path = Path(".orchestra/inference-node")
     node_id: str = Field(default="", description="which node of orchestra.yaml this is; empty: its only one")
     config: str = Field(default="", description="path of orchestra.yaml; empty: the defaults")
-    listen: str = Field(default="", description="host:port; empty: the address of orchestra.yaml")
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    state_dir: Path = Path(".orchestra/state/inference-node")
-    otlp_endpoint: str = ""
-    log_format: Literal["json", "console"] = "json"
-    log_level: str = "info"
-    drain_s: float = Field(default=20.0, ge=0)
     manager: str = Field(default="", description="host:port of model-manager; empty: orchestra.yaml's")
 
 

@@ -49,7 +49,11 @@ class Peers:
         peer = self._peers.get(key)
         if peer is None:
             address = target.address if target.local else self._cloud_address
-            peer = Peer(open_channel(address, telemetry=self._telemetry), cloud=not target.local)
+            # a connection of its own: gRPC would hand a restarted worker the dead one's back-off
+            channel = open_channel(
+                address, telemetry=self._telemetry, options=[("grpc.use_local_subchannel_pool", 1)]
+            )
+            peer = Peer(channel, cloud=not target.local)
             self._peers[key] = peer
         peer.users += 1
         try:
