@@ -117,7 +117,7 @@ def engine_spans(spans: Any) -> list[Any]:
     [
         ({"ORCHESTRA_NODE_ID": "nobody"}, "nobody"),
         ({"ORCHESTRA_CONFIG": "/nowhere/orchestra.yaml"}, "/nowhere/orchestra.yaml"),
-        ({"ORCHESTRA_METRICS_PORT": "-1"}, "metrics_port"),
+        ({"ORCHESTRA_METRICS_PORT": "-1"}, "ORCHESTRA_METRICS_PORT"),
     ],
 )
 def test_a_wrong_start_is_one_clear_message(settings: dict[str, str], says: str, tmp_path: Path) -> None:
