@@ -2,7 +2,7 @@
 
 `ready_s` is the median of three cold starts, from the first process to the last health check. `rss_mb` is the
 sum of the resident memory of all processes and their children, in MB (10^6 bytes), after they have settled:
-libraries that they share are counted once for each. What they take together, shared pages once, is printed too.
+libraries that they share are counted once for each. What they take together, each shared page once, is printed.
 """
 
 from __future__ import annotations
