@@ -2,7 +2,7 @@
 
 `ready_s` is the median of three cold starts, from the first process to the last health check. `rss_mb` is the
 sum of the resident memory of all processes and their children, in MB (10^6 bytes), after they have settled:
-libraries that they share are counted once for each. What they take together, each shared page once, is printed.
+libraries that they share count once for each. What they take together, each shared page once, is printed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from orchestra_stack.deployment import local_template
 from orchestra_stack.progress import Lines
 
 RUNS = 3
+MB = 2**20
 SETTLE_S = 2.0
 READY_BOUND_S, RSS_BOUND_MB = 5.0, 400.0
 
@@ -89,9 +90,9 @@ def main() -> int:
     totals = [sum(memory.values()) for memory in memories]
     middle = memories[totals.index(sorted(totals)[RUNS // 2])]
     for name, size in sorted(middle.items(), key=lambda pair: -pair[1]):
-        print(f"  {name:<16} {size / 1e6:6.1f} MB")
+        print(f"  {name:<16} {size / MB:6.1f} MB")
     print(f"  together, shared pages counted once: {shared / 1e6:.1f} MB")
-    ready_s, rss_mb = statistics.median(ready), sum(middle.values()) / 1e6
+    ready_s, rss_mb = statistics.median(ready), sum(middle.values()) / MB
     for what, value, bound in (("ready_s", ready_s, READY_BOUND_S), ("rss_mb", rss_mb, RSS_BOUND_MB)):
         print(f"  {what} {value:.1f} of at most {bound:g}: {'well' if value <= bound else 'TOO MUCH'}")
     print(json.dumps({"ready_s": round(ready_s, 2), "rss_mb": round(rss_mb, 1)}))

@@ -141,7 +141,8 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "orchestra_inference_node"],
-            env=os.environ | {"ORCHESTRA_LISTEN": address, "ORCHESTRA_CONFIG": ""},
+            env=os.environ
+            | {"ORCHESTRA_LISTEN": address, "ORCHESTRA_CONFIG": "", "ORCHESTRA_METRICS_PORT": "0"},
             cwd=tmp_path,
             capture_output=True,
             text=True,
