@@ -1,7 +1,7 @@
 """How soon the six services are ready, and how much memory they hold, without a model.
 
 `ready_s` is the median of three cold starts, from the first process to the last health check. `rss_mb` is the
-sum of the resident memory of all processes and their children, in MB (10^6 bytes), after they have settled:
+sum of the resident memory of all processes and their children, in MB as `free -m` counts them (2^20 bytes):
 libraries that they share count once for each. What they take together, each shared page once, is printed.
 """
 
@@ -91,7 +91,7 @@ def main() -> int:
     middle = memories[totals.index(sorted(totals)[RUNS // 2])]
     for name, size in sorted(middle.items(), key=lambda pair: -pair[1]):
         print(f"  {name:<16} {size / MB:6.1f} MB")
-    print(f"  together, shared pages counted once: {shared / 1e6:.1f} MB")
+    print(f"  together, shared pages counted once: {shared / MB:.1f} MB")
     ready_s, rss_mb = statistics.median(ready), sum(middle.values()) / MB
     for what, value, bound in (("ready_s", ready_s, READY_BOUND_S), ("rss_mb", rss_mb, RSS_BOUND_MB)):
         print(f"  {what} {value:.1f} of at most {bound:g}: {'well' if value <= bound else 'TOO MUCH'}")
