@@ -55,6 +55,20 @@ async def test_two_replicas_on_one_file_admit_100_together(
     await second.close()
 
 
+async def test_what_another_replica_changes_counts_from_the_next_reservation_on(
+    tmp_path: Path, new_budget: NewBudget, new_wish: NewWish, now: int
+) -> None:
+    first, second = [await SqliteStore.open(tmp_path / "one.sqlite") for _ in range(2)]
+    await first.create_budget(new_budget("b", 1_000), now, None)
+    assert reasons(await second.reserve([new_wish("a", 10)], now)) == [None]
+    await first.update_budget(new_budget("b", 1_000, frozen=True), ["frozen"], now, None)
+    assert reasons(await second.reserve([new_wish("b", 10)], now)) == ["BUDGET_FROZEN"]
+    await first.update_budget(new_budget("b", 15), ["frozen", "limit_nanos"], now, None)
+    assert reasons(await second.reserve([new_wish("c", 10)], now)) == ["BUDGET_EXCEEDED"]
+    await first.close()
+    await second.close()
+
+
 async def test_a_wish_needs_room_in_every_hard_budget_and_takes_none_when_one_refuses(
     store: LedgerStore, new_budget: NewBudget, new_wish: NewWish, now: int
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from functools import lru_cache
 
 SECOND = 1_000_000
+DAY = 86_400 * SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,8 +24,13 @@ def period_start(period: Period, at: int) -> int:
     """The start of the period that holds `at`; 0 for a lifetime."""
     if period is Period.LIFETIME:
         return 0
-    day = _EPOCH + timedelta(microseconds=at)
-    day = day.replace(hour=0, minute=0, second=0, microsecond=0)
+    return _start(period, at // DAY)
+
+
+@lru_cache(maxsize=256)
+def _start(period: Period, days: int) -> int:
+    # every attempt of the mesh asks, and nearly all of them for today
+    day = _EPOCH + timedelta(days=days)
     if period is Period.WEEK:
         day -= timedelta(days=day.weekday())
     elif period is Period.MONTH:

@@ -22,14 +22,36 @@ _MATCHES = """(:tenant = '' OR tenant = :tenant) AND (:run_id = '' OR run_id = :
 
 
 class KnownBudgets:
-    """All budgets, read again when another connection or this one has changed something."""
+    """All budgets, read again when another connection or this one has changed something.
+
+    Nobody else can change anything while a transaction of ours writes: so it is asked once in each.
+    """
 
     def __init__(self) -> None:
         self._version: int | None = None
         self._all: list[Budget] = []
+        self._current = False
+        self._periods: set[tuple[str, int]] = set()
+
+    def begin(self) -> None:
+        """A transaction begins."""
+        self._current = False
 
     def forget(self) -> None:
+        """Something was changed, or taken back."""
         self._version = None
+        self._current = False
+        self._periods.clear()
+
+    def ensure(self, db: sqlite3.Connection, periods: Sequence[tuple[str, int]]) -> None:
+        """Let there be a row of running figures for each of these; there is one for ever then."""
+        new = [period for period in periods if period not in self._periods]
+        if new:
+            db.executemany(
+                "INSERT INTO budget_periods (budget_id, period_start) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                new,
+            )
+            self._periods.update(new)
 
     def matching(self, db: sqlite3.Connection, dimensions: Dimensions) -> list[Budget]:
         """Those that an attempt of these dimensions counts against."""
@@ -43,7 +65,10 @@ class KnownBudgets:
         raise NotFound("budget", budget_id)
 
     def _read(self, db: sqlite3.Connection) -> list[Budget]:
+        if self._current:
+            return self._all
         (version,) = db.execute("PRAGMA data_version").fetchone()
+        self._current = True
         if version != self._version:
             self._all = [_budget(row) for row in db.execute(f"SELECT {_COLUMNS} FROM budgets")]
             self._version = version

@@ -39,13 +39,15 @@ class _Unit(NamedTuple):
 class Writer:
     """Runs units of work one after the other; those that wait together share one commit.
 
-    A unit that raises takes back its own changes only (`on_rollback` is told, in the writer's thread). Its
-    caller learns the outcome after the commit, so that what was answered is on disk.
+    A unit that raises takes back its own changes only. `on_begin` is told of every transaction, `on_rollback`
+    of what is taken back, both in the writer's thread. A caller learns the outcome after the commit, so that
+    what was answered is on disk.
     """
 
-    def __init__(self, path: Path, on_rollback: Callable[[], None]) -> None:
+    def __init__(self, path: Path, on_begin: Callable[[], None], on_rollback: Callable[[], None]) -> None:
         self._db = connect(path)
         migrate(self._db)
+        self._on_begin = on_begin
         self._on_rollback = on_rollback
         self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger writer", daemon=True)
@@ -85,6 +87,7 @@ class Writer:
     def _commit(self, units: list[_Unit]) -> list[_Outcome[Any]]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._on_begin()
             outcomes = [self._one(unit.work) for unit in units]
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from orchestra_cost_ledger.domain.entry import Entry
 
 _LIVE = "('held', 'unknown')"
+_ANY_STALE = """SELECT EXISTS (SELECT 1 FROM reservations WHERE state = 'held' AND expires_at <= ?1)
+    OR EXISTS (SELECT 1 FROM leases WHERE state = 'active' AND expires_at <= ?1)"""
 
 
 def expire(db: sqlite3.Connection, now: int) -> None:
     """Give back what stale reservations and leases hold."""
+    if not db.execute(_ANY_STALE, (now,)).fetchone()[0]:
+        return
     stale = db.execute(
         "SELECT reservation_id FROM reservations WHERE state = 'held' AND expires_at <= ?", (now,)
     ).fetchall()

@@ -50,6 +50,7 @@ def _admit(db: sqlite3.Connection, known: KnownBudgets, wish: Wish, now: int) ->
     special = wish.nanos is None or len(budgets) < len(matching)
     if special and (refusal := _refusal(db, wish, matching, now)):
         return refusal
+    known.ensure(db, periods)
     if periods and not _take(db, periods, nanos):
         refusal = _refusal(db, wish, matching, now)
         assert refusal is not None, "one budget refuses, so it has a reason"
@@ -68,9 +69,6 @@ def _admit(db: sqlite3.Connection, known: KnownBudgets, wish: Wish, now: int) ->
 
 
 def _take(db: sqlite3.Connection, periods: list[tuple[str, int]], nanos: int) -> bool:
-    db.executemany(
-        "INSERT INTO budget_periods (budget_id, period_start) VALUES (?, ?) ON CONFLICT DO NOTHING", periods
-    )
     places = ", ".join(["(?, ?)"] * len(periods))
     flat = [value for period in periods for value in period]
     return db.execute(_TAKE.format(places), (nanos, *flat, *flat, nanos)).rowcount > 0

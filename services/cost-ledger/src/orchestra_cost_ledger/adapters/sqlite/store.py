@@ -44,7 +44,7 @@ class SqliteStore:
         """Create or migrate the file. Raises sqlite3.Error, OSError and NewerDatabase."""
         path.parent.mkdir(parents=True, exist_ok=True)
         known = KnownBudgets()
-        return cls(await asyncio.to_thread(Writer, path, known.forget), Readers(path), known)
+        return cls(await asyncio.to_thread(Writer, path, known.begin, known.forget), Readers(path), known)
 
     async def ready(self) -> bool:
         return await self._writer.run(lambda db: bool(db.execute("SELECT 1").fetchone()))
