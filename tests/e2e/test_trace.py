@@ -10,12 +10,13 @@ import pytest
 
 from orchestra.router.v1 import router_service_pb2 as pb
 from orchestra.router.v1 import router_service_pb2_grpc as pb_grpc
+from orchestra_client import Orchestra, Settings
 from orchestra_errors import OrchestraError
 from orchestra_rpc import call_stream, open_channel
 from orchestra_stack.progress import Silent
 from orchestra_stack.readiness import wait_for_models
 from orchestra_telemetry import Telemetry
-from orchestra_testing import GEMMA, LocalMesh, OtlpReceiver, SeenSpan, generate_request
+from orchestra_testing import GEMMA, SMOL, LocalMesh, OtlpReceiver, SeenSpan, generate_request
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -75,6 +76,18 @@ async def test_one_request_is_one_trace_with_every_hop(
     spans = await asyncio.to_thread(otlp.wait_for, has_hops, 20.0, trace_id)
     check_tree(spans)
     assert not [one for one in spans if one.status == ERROR], [(one.service, one.name) for one in spans]
+
+
+async def test_the_client_library_makes_the_root(mesh: LocalMesh, otlp: OtlpReceiver) -> None:
+    prompt = generate_request().generation.text
+    async with Orchestra(settings=Settings(router=mesh.router, otlp_endpoint=otlp.address)) as client:
+        answer = client.generate(prompt, model=SMOL, max_tokens=8)
+        [sample] = await answer.collect()
+        assert sample.trace_id == answer.trace_id
+    spans = await asyncio.to_thread(otlp.wait_for, has_hops, 20.0, answer.trace_id)
+    check_tree(spans)
+    [root] = [one for one in spans if not one.parent_id]
+    assert root.name == "orchestra generate"
 
 
 async def test_a_cancelled_stream_is_not_a_success(

@@ -15,7 +15,10 @@ GRPCURL = (
 NEXT = (
     ("keep a mesh running", "make up"),
     ("then ask it with grpcurl", GRPCURL),
-    ("or for different answers", ".venv/bin/orchestra diverse -n 4 --text 'def mean(numbers):'"),
+    (
+        "or for different answers",
+        ".venv/bin/orchestra diverse -n 4 --max-tokens 48 --text 'def mean(numbers):'",
+    ),
 )
 
 
