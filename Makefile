@@ -39,13 +39,17 @@ down: ## stop the mesh that `make up` started
 	$(BIN)/python -m orchestra_stack down
 
 .PHONY: compose-up
-compose-up: ## start the mesh in containers (needs docker)
-	@$(call compose,up --build --detach --wait)
+compose-up: models ## the same mesh in containers, with Redis and Jaeger (needs docker compose)
+	@$(call compose,up --build --detach$(COMPOSE_WAIT))
+	@echo "compose: RouterService at 127.0.0.1:50050, traces at http://127.0.0.1:16686; ask it:"
+	@echo "  $(BIN)/orchestra generate --model smollm2-135m 'Write a haiku about the sea.'"
 
 .PHONY: compose-down
 compose-down: ## stop the containers
 	@$(call compose,down)
 
+# version 2 waits for the health checks; version 1 cannot
+COMPOSE_WAIT = $(shell docker compose version >/dev/null 2>&1 && echo ' --wait')
 compose = if docker compose version >/dev/null 2>&1; then docker compose -f compose/compose.yaml $(1); \
 	elif command -v docker-compose >/dev/null 2>&1; then docker-compose -f compose/compose.yaml $(1); \
 	else echo "make $@: needs docker compose (or docker-compose) on the path" >&2; exit 1; fi

@@ -158,7 +158,9 @@ Global___Cost: _TypeAlias = Cost  # noqa: Y015
 
 @_typing.final
 class Timings(_message.Message):
-    """Timings of one sample, as seen by the server that answers. Absent means not measured."""
+    """Timings of one sample, as seen by the server that drew it; a stored draw keeps those of its drawing. Absent means not
+    measured.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
