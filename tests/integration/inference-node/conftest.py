@@ -61,6 +61,7 @@ def start_node(folder: Path, manager: str = "127.0.0.1:1", **settings: str) -> N
         "ORCHESTRA_CONFIG": str(config),
         "ORCHESTRA_STATE_DIR": str(folder / "state"),
         "ORCHESTRA_LOG_FORMAT": "json",
+        "ORCHESTRA_METRICS_PORT": "0",
         **settings,
     }
     with log.open("wb") as out:
