@@ -101,6 +101,10 @@ test-long: setup models ## soaks, kill loops, matrices, whole installs
 bench-footprint: setup ## how soon the mesh is ready and how much memory it takes; last line is JSON
 	@$(BIN)/python tests/bench/footprint.py
 
+.PHONY: bench-cancel
+bench-cancel: setup models ## how soon a slot is free once its caller has gone; last line is JSON
+	@$(BIN)/python tests/bench/cancel.py
+
 bench-%: setup models
 	@[ -f tests/bench/$*.py ] || { echo "make $@: there is no tests/bench/$*.py" >&2; exit 1; }
 	@$(BIN)/python tests/bench/$*.py

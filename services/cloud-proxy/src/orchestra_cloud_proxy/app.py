@@ -13,9 +13,8 @@ import structlog
 
 from orchestra.cloud.v1.cloud_proxy_service_pb2_grpc import add_CloudProxyServiceServicer_to_server
 from orchestra.ledger.v1.cost_ledger_service_pb2_grpc import CostLedgerServiceStub
-from orchestra_accounting import LedgerShipper, Spool
+from orchestra_accounting import LedgerShipper, PriceFeed, Spool
 from orchestra_cloud_proxy.adapters.catalogue_offerings import offerings_of
-from orchestra_cloud_proxy.adapters.ledger_prices import LedgerPrices
 from orchestra_cloud_proxy.config import Settings
 from orchestra_cloud_proxy.domain.breaker import Breaker
 from orchestra_cloud_proxy.flows.account import Account
@@ -48,7 +47,7 @@ class Proxy:
 
     servicer: CloudProxyServicer
     accounts: Mapping[str, Account]
-    prices: LedgerPrices
+    prices: PriceFeed
     shutdown: Shutdown
 
     @property
@@ -69,7 +68,7 @@ async def build(config: Config, settings: Settings, telemetry: Telemetry) -> Pro
     spool = await Spool.open(settings.state_dir / "spool", max_bytes=config.services.cloud_proxy.spool_max)
     shipper = LedgerShipper(stub, spool)
     shipper.start()
-    prices = LedgerPrices(stub, settings.price_refresh_s)
+    prices = PriceFeed(stub, settings.price_refresh_s)
     source = ChainSecretSource(EnvSecretSource(), FileSecretSource(settings.secrets_dir))
     accounts = {entry.name: await _account(entry, config, source) for entry in config.providers}
     offerings = offerings_of(config)

@@ -10,7 +10,7 @@ from orchestra.cache.v1.cache_service_pb2_grpc import CacheServiceStub
 from orchestra.ledger.v1.cost_ledger_service_pb2_grpc import CostLedgerServiceStub
 from orchestra.models.v1.model_manager_service_pb2_grpc import ModelManagerServiceStub
 from orchestra.router.v1.router_service_pb2_grpc import add_RouterServiceServicer_to_server
-from orchestra_accounting import LedgerShipper, Spool
+from orchestra_accounting import LedgerShipper, PriceFeed, Spool
 from orchestra_config import Config
 from orchestra_diversity import DiversityProcess
 from orchestra_rpc import Background, Service, Shutdown, open_channel, serve
@@ -18,7 +18,7 @@ from orchestra_telemetry import Telemetry
 
 from .adapters.cache_client import CacheClient
 from .adapters.catalogue_names import CatalogueNames
-from .adapters.ledger_client import LedgerClient, PriceFeed
+from .adapters.ledger_client import LedgerClient
 from .adapters.placements import PlacementWatch
 from .adapters.roads import OpenRoads
 from .adapters.usage_spool import SpooledUsage

@@ -1,8 +1,7 @@
-"""The cost-ledger over gRPC, and the price book as last heard from it."""
+"""The cost-ledger over gRPC."""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import structlog
 
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import entry_pb2
-from orchestra_accounting import PriceBook
 from orchestra_errors import (
     BudgetExceeded,
     BudgetFrozen,
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from orchestra.ledger.v1.cost_ledger_service_pb2_grpc import CostLedgerServiceAsyncStub
 
 log = structlog.get_logger()
-_PAGE = 1000
 _BACK_OFF_S = 1.0
 
 
@@ -75,40 +72,3 @@ def _refused(refusal: pb.ReservationRefusal, wish: pb.ReservationWish) -> Orches
         case "PRICE_UNKNOWN":
             return PriceUnknown(wish.provider, wish.model, budget)
     return FailedPrecondition(budget or "the budget", refusal.message or refusal.reason)
-
-
-class PriceFeed:
-    """Implements the port Prices: asked for now and then, kept while the ledger is gone."""
-
-    def __init__(self, stub: CostLedgerServiceAsyncStub, every_s: float) -> None:
-        self._stub = stub
-        self._every_s = every_s
-        self._book = PriceBook()
-        self.heard = asyncio.Event()
-        """Set once prices have come."""
-
-    def price(self, provider: str, model: str) -> entry_pb2.Price | None:
-        return self._book.lookup(provider, model)
-
-    async def watch(self) -> None:
-        """Run for ever."""
-        while True:
-            try:
-                self._book = PriceBook(await self._all())
-                self.heard.set()
-                pause = self._every_s
-            except OrchestraError as error:
-                log.info("prices not heard, the last ones stay", reason=error.reason)
-                pause = min(_BACK_OFF_S, self._every_s)
-            await asyncio.sleep(pause)
-
-    async def _all(self) -> list[entry_pb2.Price]:
-        prices: list[entry_pb2.Price] = []
-        token = ""
-        while True:
-            request = pb.ListPricesRequest(page_size=_PAGE, page_token=token)
-            answer = await call_unary(self._stub.ListPrices(request, timeout=5.0))
-            prices += answer.prices
-            token = answer.next_page_token
-            if not token:
-                return prices

@@ -9,7 +9,7 @@ import structlog
 
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as pb
 from orchestra.ledger.v1 import entry_pb2
-from orchestra_accounting import PriceBook
+from orchestra_accounting.price_book import PriceBook
 from orchestra_errors import OrchestraError
 from orchestra_rpc import call_unary
 
@@ -22,8 +22,8 @@ _BACK_OFF_S = 1.0
 _CALL_S = 5.0
 
 
-class LedgerPrices:
-    """Implements the port Prices: asked for now and then, kept while the ledger is gone."""
+class PriceFeed:
+    """Asks for the prices that hold now and then, and keeps the last ones while the ledger is gone."""
 
     def __init__(self, stub: CostLedgerServiceAsyncStub, every_s: float) -> None:
         self._stub = stub
@@ -33,6 +33,7 @@ class LedgerPrices:
         """Set once prices have come."""
 
     def price(self, provider: str, model: str) -> entry_pb2.Price | None:
+        """The row that holds now; None: the price is not known, or nothing was heard yet."""
         return self._book.lookup(provider, model)
 
     async def watch(self) -> None:
