@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestra_errors import OrchestraError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestra_rpc import MeshChannel
 
 TIMEOUT_S = 10.0
+UNKNOWN_HERE = "name not known here"
 
 
 @asynccontextmanager
@@ -145,9 +146,11 @@ async def health(router: str | None, timeout: float = 3.0) -> MeshHealth:
         placed = []
     services = await asked
     nodes = {one.node_id: one.node_address for one in placed if one.node_address}
-    services += await asyncio.gather(
+    lost = {one.node_id for one in placed if one.state == model_pb2.PLACEMENT_STATE_LOST}
+    asked_nodes = await asyncio.gather(
         *(_check(node, HEALTH["inference-node"], address, timeout) for node, address in sorted(nodes.items()))
     )
+    services += [_as_the_manager_hears(one, one.service not in lost) for one in asked_nodes]
     models = [
         {
             "model": one.model,
@@ -160,6 +163,13 @@ async def health(router: str | None, timeout: float = 3.0) -> MeshHealth:
     return MeshHealth(list(services), models)
 
 
+def _as_the_manager_hears(node: ServiceHealth, reports: bool) -> ServiceHealth:
+    """A node whose name means nothing here (it is known among containers, say) is judged by its reports."""
+    if node.message != UNKNOWN_HERE or not reports:
+        return node
+    return replace(node, state="serving", message="reports to model-manager; its name is not known here")
+
+
 async def _check(service: str, name: str, address: str, timeout: float) -> ServiceHealth:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
@@ -170,7 +180,9 @@ async def _check(service: str, name: str, address: str, timeout: float) -> Servi
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            return ServiceHealth(service, address, "unreachable", None, error.code().name.lower())
+            unknown = "DNS resolution failed" in (error.details() or "")
+            why = UNKNOWN_HERE if unknown else error.code().name.lower()
+            return ServiceHealth(service, address, "unreachable", None, why)
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     seconds = time.monotonic() - began
     return ServiceHealth(service, address, "serving" if serving else "not serving", seconds, "")
