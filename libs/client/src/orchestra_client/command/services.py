@@ -170,6 +170,15 @@ def _as_the_manager_hears(node: ServiceHealth, reports: bool) -> ServiceHealth:
     return replace(node, state="serving", message="reports to model-manager; its name is not known here")
 
 
+async def _resolves(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), int(port))
+    except OSError:
+        return False
+    return True
+
+
 async def _check(service: str, name: str, address: str, timeout: float) -> ServiceHealth:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
@@ -180,8 +189,7 @@ async def _check(service: str, name: str, address: str, timeout: float) -> Servi
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            unknown = "DNS resolution failed" in (error.details() or "")
-            why = UNKNOWN_HERE if unknown else error.code().name.lower()
+            why = error.code().name.lower() if await _resolves(address) else UNKNOWN_HERE
             return ServiceHealth(service, address, "unreachable", None, why)
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     seconds = time.monotonic() - began
