@@ -87,7 +87,7 @@ $(VENV)/.models: models.lock.txt $(VENV)/.installed
 check: setup ## lint, types, layers, contracts, locks, layout (ONLY="mypy layout" runs some)
 	@$(BIN)/python $(CHECKS)/run.py $(ONLY)
 
-TESTS := $(wildcard tests/unit tests/integration tests/e2e tests/checks tests/faults)
+TESTS := $(wildcard tests/unit tests/integration tests/e2e tests/checks)
 
 .PHONY: test
 test: setup models ## unit, integration and end-to-end tests against real servers and real small models

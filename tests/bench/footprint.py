@@ -96,7 +96,7 @@ def main() -> int:
     for what, value, bound in (("ready_s", ready_s, READY_BOUND_S), ("rss_mb", rss_mb, RSS_BOUND_MB)):
         print(f"  {what} {value:.1f} of at most {bound:g}: {'well' if value <= bound else 'TOO MUCH'}")
     print(json.dumps({"ready_s": round(ready_s, 2), "rss_mb": round(rss_mb, 1)}))
-    return 0
+    return 0 if ready_s <= READY_BOUND_S and rss_mb <= RSS_BOUND_MB else 1
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ async def test_a_node_that_goes_silent_is_lost_and_found_again(node, stub, board
 async def test_phase_swap_and_hold_survive_a_kill(manager, registered, stub, board):
     await board(serves(HERE))
     await call_unary(stub.SetPhase(pb.SetPhaseRequest(phase="phase_3")))
-    advanced = await call_unary(stub.AdvanceRotation(pb.AdvanceRotationRequest()))
+    step = pb.AdvanceRotationRequest(request_id="step-1")
+    advanced = await call_unary(stub.AdvanceRotation(step))
+    assert await call_unary(stub.AdvanceRotation(step)) == advanced, "a repeat takes no other step"
     await call_unary(stub.CordonNode(pb.CordonNodeRequest(node_id="node-a", reason="edge tests")))
     await manager.kill()
     await manager.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypedDict
 
 Prompt: TypeAlias = "str | Sequence[Mapping[str, Any]] | Sequence[int]"
@@ -120,6 +120,3 @@ class Ask:
     tools: Sequence[Mapping[str, Any]] | None = None
     tool_choice: str | None = None
     timeout: float | None = None
-
-
-WISHES = tuple(field.name for field in fields(Ask) if field.name != "prompt")

@@ -15,7 +15,6 @@ _DEEPEST = 4
 _DEEPENING = frozenset(
     {ast.For, ast.AsyncFor, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp}
 )
-_FUNCTIONS = frozenset({ast.FunctionDef, ast.AsyncFunctionDef})
 
 
 def traits(tree: ast.Module, names: Names) -> Counter[Observation]:

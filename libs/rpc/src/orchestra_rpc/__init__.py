@@ -8,7 +8,7 @@ from orchestra_rpc.lifecycle import Shutdown, serve
 from orchestra_rpc.paging import Page, page_of
 from orchestra_rpc.process import run_service
 from orchestra_rpc.server import PortInUse, RunningServer, Service, running
-from orchestra_rpc.service_settings import Port, ServiceSettings, SettingsError
+from orchestra_rpc.service_settings import Port, Seconds, ServiceSettings, SettingsError
 from orchestra_rpc.settings import RpcSettings
 from orchestra_rpc.status import (
     error_from_rpc,
@@ -29,6 +29,7 @@ __all__ = [
     "PortInUse",
     "RpcSettings",
     "RunningServer",
+    "Seconds",
     "Service",
     "ServiceSettings",
     "SettingsError",

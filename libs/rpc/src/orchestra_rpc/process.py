@@ -41,4 +41,8 @@ def run_service(
         for line in str(error).splitlines():
             print(f"{service}: {line}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # a folder that cannot be written, a file that is another program's
+        print(f"{service}: {error}", file=sys.stderr)
+        return 1
     return 0

@@ -14,6 +14,8 @@ from orchestra_rpc.settings import RpcSettings
 PREFIX = "ORCHESTRA_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A subclass that gives a default repeats the type, so the bounds are part of it."""
+Seconds = Annotated[float, Field(ge=0)]
+"""The same for times that may be nothing."""
 
 
 class SettingsError(Exception):
@@ -39,7 +41,7 @@ class ServiceSettings(BaseModel):
     """Empty: spans are not exported."""
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    drain_s: float = Field(default=20.0, ge=0)
+    drain_s: Seconds = 20.0
     """How long running calls may finish after SIGTERM."""
 
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from orchestra_rpc import Port, ServiceSettings
+from orchestra_rpc import Port, Seconds, ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -15,7 +15,7 @@ class Settings(ServiceSettings):
     listen: str = "127.0.0.1:50052"
     metrics_port: Port = 51052
     state_dir: Path = Path(".orchestra/cache")
-    drain_s: float = 5.0
+    drain_s: Seconds = 5.0
     store_timeout_s: float = Field(default=1.0, gt=0)
     """The most that one command may take at the store."""
     store_share: float = Field(default=0.5, gt=0, le=0.95)

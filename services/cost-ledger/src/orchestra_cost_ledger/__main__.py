@@ -1,27 +1,18 @@
-"""`python -m orchestra_cost_ledger`: settings in, run, exit code out."""
+"""`python -m orchestra_cost_ledger`."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from orchestra_config import ConfigError, load
-from orchestra_cost_ledger.app import run
-from orchestra_cost_ledger.config import Settings, UnusableStore
-from orchestra_rpc import PortInUse, SettingsError
-from orchestra_telemetry import MetricsPortInUse, configure_logging
+from orchestra_rpc import run_service
 
-
-def main() -> int:
-    try:
-        settings = Settings.from_environment()
-        configure_logging("cost-ledger", format=settings.log_format, level=settings.log_level)
-        asyncio.run(run(settings, load()))
-    except (SettingsError, ConfigError, UnusableStore, PortInUse, MetricsPortInUse) as error:
-        print(f"cost-ledger: {error}", file=sys.stderr)
-        return 1
-    return 0
-
+from .app import run
+from .config import Settings, UnusableStore
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_service(
+            "cost-ledger", Settings, lambda settings: run(settings, load()), (ConfigError, UnusableStore)
+        )
+    )

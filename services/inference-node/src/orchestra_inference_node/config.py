@@ -66,6 +66,8 @@ def deployed(settings: Settings) -> Deployed:
 def _alone(settings: Settings) -> Node:
     """A node without a deployment: this host's CPU."""
     address = settings.listen or f"127.0.0.1:{DEFAULT_PORT}"
+    if address.endswith(":0"):
+        raise WrongNode("ORCHESTRA_LISTEN: a node alone needs a port, since callers are told this address")
     return Node.model_validate(
         {"id": settings.node_id or "node", "address": address, "devices": ({"id": "cpu0", "kind": "cpu"},)}
     )

@@ -102,5 +102,5 @@ def _started(state: State, config: Config, fleet: Fleet, now: float) -> State:
         for node in config.nodes
         for hold in node.holds
     )
-    new = tuple(one for one in scheduled if one not in state.holds)
-    return replace(state, rotation=rotation, holds=(*state.holds, *new))
+    new = tuple(one for one in scheduled if one not in state.scheduled)
+    return replace(state, rotation=rotation, holds=(*state.holds, *new), scheduled=scheduled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestra_rpc import Port, ServiceSettings
+from orchestra_rpc import Port, Seconds, ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -13,4 +13,4 @@ class Settings(ServiceSettings):
     listen: str = "127.0.0.1:50051"
     metrics_port: Port = 51051
     state_dir: Path = Path(".orchestra/model-manager")
-    drain_s: float = 5.0
+    drain_s: Seconds = 5.0

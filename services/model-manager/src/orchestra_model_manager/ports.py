@@ -22,6 +22,8 @@ class State:
     rotation: RotationState | None = None
     swapped: Swapped = field(default_factory=Swapped)
     holds: tuple[Hold, ...] = ()
+    scheduled: tuple[Hold, ...] = ()
+    """Holds of the deployment's file that were taken in: one that was ended by hand stays ended."""
 
 
 class StateStore(Protocol):

@@ -11,10 +11,6 @@ def duration_us(duration: Duration) -> int:
     return duration.seconds * 1_000_000 + duration.nanos // 1_000
 
 
-def timestamp_us(moment: Timestamp) -> int:
-    return moment.seconds * 1_000_000 + moment.nanos // 1_000
-
-
 def given_us(message: Message, field: str) -> int | None:
     """The time in `field` of `message`; None when it is absent."""
     if not message.HasField(field):

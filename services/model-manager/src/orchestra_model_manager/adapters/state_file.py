@@ -69,5 +69,10 @@ def _read(data: dict[str, Any]) -> State:
             added=tuple((node, model) for node, model in swapped["added"]),
             removed=tuple((node, model) for node, model in swapped["removed"]),
         ),
-        holds=tuple(Hold(**{**one, "device_ids": tuple(one["device_ids"])}) for one in data["holds"]),
+        holds=_holds(data["holds"]),
+        scheduled=_holds(data["scheduled"]),
     )
+
+
+def _holds(data: list[dict[str, Any]]) -> tuple[Hold, ...]:
+    return tuple(Hold(**{**one, "device_ids": tuple(one["device_ids"])}) for one in data)

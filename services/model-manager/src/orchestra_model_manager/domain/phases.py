@@ -43,13 +43,15 @@ class PhasePlan:
 class RotationState:
     """What must survive a restart.
 
-    `position` counts steps since the phase began; `since` is epoch seconds of the last step.
+    `position` counts steps since the phase began; `since` is epoch seconds of the last step. `request_id` is
+    that of the call that took it, so that its repeat takes no other; empty: the clock took it.
     """
 
     phase: str
     position: int
     seed: int
     since: float
+    request_id: str = ""
 
 
 def turn(group: RotatingGroup, position: int, seed: int) -> str | None:

@@ -95,25 +95,27 @@ class Phasing:
         log.info("phase set", phase=phase.name)
         return self._certain()
 
-    async def advance(self) -> PhaseNow:
-        """Take the next step now; the interval begins anew. Raises FailedPrecondition: nothing rotates."""
+    async def advance(self, request_id: str = "") -> PhaseNow:
+        """Take the next step now; the interval begins anew. A repeat with the last step's id takes none.
+
+        Raises FailedPrecondition when nothing rotates.
+        """
         now = self.now()
         if now is None or not now.plan.pool:
             raise FailedPrecondition(
                 "the rotation", "no phase with a rotation pool has begun: set one with SetPhase"
             )
-        await self._kept.change(
-            lambda state: (
-                replace(
-                    state,
-                    rotation=replace(
-                        state.rotation, position=state.rotation.position + 1, since=self._wall()
-                    ),
-                )
-                if state.rotation is not None
-                else state
+
+        def step(state: State) -> State:
+            rotation = state.rotation
+            if rotation is None or (request_id and rotation.request_id == request_id):
+                return state
+            taken = replace(
+                rotation, position=rotation.position + 1, since=self._wall(), request_id=request_id
             )
-        )
+            return replace(state, rotation=taken)
+
+        await self._kept.change(step)
         after = self._certain()
         log.info("rotation advanced", phase=after.plan.name, position=after.position)
         return after

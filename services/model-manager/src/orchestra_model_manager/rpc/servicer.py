@@ -159,7 +159,7 @@ class ModelManagerServicer(pb_grpc.ModelManagerServiceServicer):
     async def AdvanceRotation(
         self, request: pb.AdvanceRotationRequest, context: Context
     ) -> pb.AdvanceRotationResponse:
-        now = await self._phasing.advance()
+        now = await self._phasing.advance(request.request_id)
         self._reconciler.nudge()
         return pb.AdvanceRotationResponse(status=to_status(now))
 

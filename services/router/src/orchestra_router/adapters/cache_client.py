@@ -12,7 +12,6 @@ from orchestra_rpc import call_unary, unpack_status
 if TYPE_CHECKING:
     from orchestra.cache.v1.cache_service_pb2_grpc import CacheServiceAsyncStub
 
-MOST_LOOKUPS = 1024
 STORE_S = 5.0
 
 

@@ -42,6 +42,8 @@ class Job:
     """A lower bound, for what cannot fit."""
     likely_prompt_tokens: int = 0
     """An estimate, for what it may cost."""
+    most_prompt_tokens: int = 0
+    """An upper bound, for what is reserved."""
     max_tokens: int | None = None
     phase: str = ""
 
@@ -61,10 +63,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class PromptSize:
-    """Bytes of text and, where the caller tokenized itself, tokens."""
+    """Bytes of text and, where the caller tokenized itself, tokens; and what a template puts around them."""
 
     text_bytes: int = 0
     tokens: int = 0
+    framing_bytes: int = 0
+    """Of tools' descriptions, and for each message what its template adds."""
 
     @property
     def least_tokens(self) -> int:
@@ -79,3 +83,8 @@ class PromptSize:
     def likely_tokens(self) -> int:
         """Four bytes to a token, the usual figure for English and code."""
         return self.tokens + (self.text_bytes + 3) // 4
+
+    @property
+    def most_tokens(self) -> int:
+        """No token is shorter than a byte."""
+        return self.tokens + self.text_bytes + self.framing_bytes

@@ -27,6 +27,8 @@ from .caller import current_tenant
 from .item import Item
 from .running import Running
 
+TEMPLATE_BYTES = 64
+"""More than any chat template puts around one message."""
 _TIERS = {
     routing_pb2.TIER_LOCAL: "local",
     routing_pb2.TIER_SELECTIVE: "selective",
@@ -196,6 +198,7 @@ def _job(generation: request_pb2.GenerationRequest, names: _Resolved, chain: Seq
         n=sampling.n if sampling.HasField("n") else 1,
         least_prompt_tokens=size.least_tokens,
         likely_prompt_tokens=size.likely_tokens,
+        most_prompt_tokens=size.most_tokens,
         max_tokens=sampling.max_tokens if sampling.HasField("max_tokens") else None,
         phase=names.phase,
     )
@@ -237,7 +240,9 @@ def prompt_size(generation: request_pb2.GenerationRequest) -> PromptSize:
             return PromptSize(tokens=len(generation.token_ids.ids))
         case "chat":
             parts = (part.text for message in generation.chat.messages for part in message.parts)
-            return PromptSize(text_bytes=sum(len(text.encode()) for text in parts))
+            framing = TEMPLATE_BYTES * (len(generation.chat.messages) + 1)
+            framing += sum(tool.ByteSize() for tool in generation.tools)
+            return PromptSize(text_bytes=sum(len(text.encode()) for text in parts), framing_bytes=framing)
     return PromptSize()
 
 

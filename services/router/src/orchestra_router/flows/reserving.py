@@ -46,7 +46,7 @@ def _wish(item: Item, leg: Leg) -> ledger_pb.ReservationWish:
         provider=leg.target.provider,
         tier=TIERS.get(leg.target.tier, routing_pb2.TIER_UNSPECIFIED),
         model=leg.target.model,
-        prompt_tokens=item.job.likely_prompt_tokens * samples,
+        prompt_tokens=item.job.most_prompt_tokens * samples,
     )
     if item.job.max_tokens is not None:
         wish.max_completion_tokens = item.job.max_tokens * samples
