@@ -99,7 +99,8 @@ class CloudProxyServiceServicer:
 
     def Generate(self, request, context):
         """Generate streams n samples from the model named at the provider that the deployment maps it to.
-        Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), PERMISSION_DENIED (key refused).
+        Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), FAILED_PRECONDITION
+        (key refused: UPSTREAM_FAILED of kind auth).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

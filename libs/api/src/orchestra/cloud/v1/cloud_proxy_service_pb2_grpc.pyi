@@ -39,7 +39,8 @@ class CloudProxyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CloudProxyServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_cloud_proxy_service_pb2.GenerateRequest, _cloud_proxy_service_pb2.GenerateResponse]
     """Generate streams n samples from the model named at the provider that the deployment maps it to.
-    Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), PERMISSION_DENIED (key refused).
+    Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), FAILED_PRECONDITION
+    (key refused: UPSTREAM_FAILED of kind auth).
     """
     GenerateBatch: _grpc.StreamStreamMultiCallable[_cloud_proxy_service_pb2.GenerateBatchRequest, _cloud_proxy_service_pb2.GenerateBatchResponse]
     Embed: _grpc.UnaryUnaryMultiCallable[_cloud_proxy_service_pb2.EmbedRequest, _cloud_proxy_service_pb2.EmbedResponse]
@@ -65,7 +66,8 @@ class CloudProxyServiceAsyncStub(CloudProxyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_cloud_proxy_service_pb2.GenerateRequest, _cloud_proxy_service_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generate streams n samples from the model named at the provider that the deployment maps it to.
-    Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), PERMISSION_DENIED (key refused).
+    Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), FAILED_PRECONDITION
+    (key refused: UPSTREAM_FAILED of kind auth).
     """
     GenerateBatch: _aio.StreamStreamMultiCallable[_cloud_proxy_service_pb2.GenerateBatchRequest, _cloud_proxy_service_pb2.GenerateBatchResponse]  # type: ignore[assignment]
     Embed: _aio.UnaryUnaryMultiCallable[_cloud_proxy_service_pb2.EmbedRequest, _cloud_proxy_service_pb2.EmbedResponse]  # type: ignore[assignment]
@@ -94,7 +96,8 @@ class CloudProxyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cloud_proxy_service_pb2.GenerateResponse], _abc.AsyncIterator[_cloud_proxy_service_pb2.GenerateResponse]]:
         """Generate streams n samples from the model named at the provider that the deployment maps it to.
-        Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), PERMISSION_DENIED (key refused).
+        Errors: INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED with RetryInfo (rate limit), UNAVAILABLE (provider), FAILED_PRECONDITION
+        (key refused: UPSTREAM_FAILED of kind auth).
         """
 
     @_abc_1.abstractmethod

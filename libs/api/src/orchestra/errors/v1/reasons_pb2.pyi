@@ -65,7 +65,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Caller: widen the candidates, tiers, budget or privacy.
     """
     ERROR_REASON_SUBSTITUTION_REFUSED: _ErrorReason.ValueType  # 9
-    """Only another model could answer, and allow_substitution is false; FAILED_PRECONDITION.
+    """The request names another model and allow_substitution is false. Today only the reason of a candidate in ExplainRoute; the request
+    itself ends with what its own model lacks. As an error FAILED_PRECONDITION.
     Metadata: asked, available (comma separated, may be absent).
     Caller: wait for the model, or allow substitution.
     """
@@ -127,7 +128,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Caller: repeat if the answer is still wanted.
     """
     ERROR_REASON_RUN_CANCELLED: _ErrorReason.ValueType  # 21
-    """The run that the request belongs to was cancelled; CANCELLED.
+    """The run that the request belongs to was cancelled. Requests that were running end CANCELLED, later ones are refused with
+    FAILED_PRECONDITION.
     Metadata: run.
     Caller: stop sending requests of this run.
     """
@@ -216,7 +218,8 @@ Metadata: asked, refusals (one `target: reason` each, separated by `; `).
 Caller: widen the candidates, tiers, budget or privacy.
 """
 ERROR_REASON_SUBSTITUTION_REFUSED: ErrorReason.ValueType  # 9
-"""Only another model could answer, and allow_substitution is false; FAILED_PRECONDITION.
+"""The request names another model and allow_substitution is false. Today only the reason of a candidate in ExplainRoute; the request
+itself ends with what its own model lacks. As an error FAILED_PRECONDITION.
 Metadata: asked, available (comma separated, may be absent).
 Caller: wait for the model, or allow substitution.
 """
@@ -278,7 +281,8 @@ Metadata: what.
 Caller: repeat if the answer is still wanted.
 """
 ERROR_REASON_RUN_CANCELLED: ErrorReason.ValueType  # 21
-"""The run that the request belongs to was cancelled; CANCELLED.
+"""The run that the request belongs to was cancelled. Requests that were running end CANCELLED, later ones are refused with
+FAILED_PRECONDITION.
 Metadata: run.
 Caller: stop sending requests of this run.
 """

@@ -34,7 +34,7 @@ class _CacheOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheOut
     CACHE_OUTCOME_STORED: _CacheOutcome.ValueType  # 2
     """A stored draw."""
     CACHE_OUTCOME_JOINED: _CacheOutcome.ValueType  # 3
-    """Followed another identical deterministic request while it ran."""
+    """Followed another identical deterministic request while it ran. Not sent yet."""
     CACHE_OUTCOME_REPLAYED: _CacheOutcome.ValueType  # 4
     """The same request_id had been answered with this sample."""
     CACHE_OUTCOME_BYPASSED: _CacheOutcome.ValueType  # 5
@@ -50,7 +50,7 @@ CACHE_OUTCOME_MISS: CacheOutcome.ValueType  # 1
 CACHE_OUTCOME_STORED: CacheOutcome.ValueType  # 2
 """A stored draw."""
 CACHE_OUTCOME_JOINED: CacheOutcome.ValueType  # 3
-"""Followed another identical deterministic request while it ran."""
+"""Followed another identical deterministic request while it ran. Not sent yet."""
 CACHE_OUTCOME_REPLAYED: CacheOutcome.ValueType  # 4
 """The same request_id had been answered with this sample."""
 CACHE_OUTCOME_BYPASSED: CacheOutcome.ValueType  # 5

@@ -128,15 +128,15 @@ class GenerationRequest(_message.Message):
     rollout_id: _builtins.str
     """One rollout is served each stored draw at most once. Empty: this request is a rollout of its own."""
     conversation_id: _builtins.str
-    """Requests of one conversation go to one worker while it is not overloaded."""
+    """Names the conversation, for sending its requests to one worker while that is not overloaded. Checked and passed on; not acted on yet."""
     priority: Global___Priority.ValueType
     phase: _builtins.str
     """The training phase that this belongs to; must be one of the deployment's. Empty: the mesh's current phase."""
     run_id: _builtins.str
     """The training run, for costs and CancelRun."""
     diversity_target: _builtins.float
-    """A deployment may ask for at least this many effective distinct answers (Vendi score) among the n samples; the router spends within
-    n and the cost bound to reach it, and reports what was reached.
+    """At least this many effective distinct answers (Vendi score) are wanted among the n samples, within the cost bound. From 1 to n. Checked
+    and kept for later: nothing spends towards it yet.
     """
     @_builtins.property
     def chat(self) -> _prompt_pb2.Chat: ...

@@ -81,7 +81,8 @@ Global___Tier: _TypeAlias = Tier  # noqa: Y015
 @_typing.final
 class Routing(_message.Message):
     """Routing says which model may answer. `model`, `candidates` and `objective` narrow the choice in that order; with none of them the
-    deployment's policy for the phase decides.
+    deployment's default objective decides, local models first. What the deployment's verdicts exclude is left out. A phase's policy and the
+    shares of tiers are not applied yet.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -110,7 +111,7 @@ class Routing(_message.Message):
     local_only: _builtins.bool
     """The prompt must not leave the owner's machines: no cloud model, whatever fails."""
     validation: _builtins.bool
-    """Final checks of quality; opens the premium tier under the deployment's shares."""
+    """Final checks of quality; opens the premium tier. The deployment's shares of tiers are not applied yet."""
     complex: _builtins.bool
     """A complex case; only such may go to models whose verdict is "rarely"."""
     max_cost_nanos: _builtins.int
@@ -127,7 +128,7 @@ class Routing(_message.Message):
 
     @_builtins.property
     def tiers(self) -> _containers.RepeatedScalarFieldContainer[Global___Tier.ValueType]:
-        """Empty: every tier that the phase's policy allows."""
+        """Empty: every tier, premium models only for validation, as fallbacks or by name. The phase's policy is not applied yet."""
 
     @_builtins.property
     def fallback(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

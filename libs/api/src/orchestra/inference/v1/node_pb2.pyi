@@ -168,20 +168,20 @@ class Device(_message.Message):
     WATTS_MEASURED_FIELD_NUMBER: _builtins.int
     WATTS_DECLARED_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """As the deployment names it, for example P40_0; "cpu" for the CPU."""
+    """As the deployment names it, the CPU as well: for example P40_0, cpu0."""
     kind: Global___DeviceKind.ValueType
     name: _builtins.str
     memory_total_bytes: _builtins.int
     memory_free_bytes: _builtins.int
     compute_capability: _builtins.str
-    """CUDA compute capability, for example "8.6"; empty for the CPU."""
+    """CUDA compute capability, for example "8.6"; empty for the CPU, and for every device until devices are measured."""
     reserved: _builtins.bool
     """Never used by the mesh (the paper's training card)."""
     engine: _builtins.str
     """The engine that `auto` takes on this device, and why."""
     engine_reason: _builtins.str
     watts_measured: _builtins.float
-    """From a meter; absent where there is none."""
+    """From a meter; absent where there is none, and everywhere until devices are measured."""
     watts_declared: _builtins.float
     """From the deployment's file; absent where it says nothing."""
     def __init__(

@@ -612,7 +612,7 @@ class ApiKey(_message.Message):
     def revoked_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def last_used_at(self) -> _timestamp_pb2.Timestamp:
-        """Absent: never used."""
+        """Not recorded yet, so absent."""
 
     def __init__(
         self,

@@ -181,7 +181,7 @@ class ModelManagerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportDemand(self, request, context):
-        """ReportDemand tells what callers ask for, loaded or not.
+        """ReportDemand tells what callers ask for, loaded or not. The newest report of each router is kept; nothing reads it yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

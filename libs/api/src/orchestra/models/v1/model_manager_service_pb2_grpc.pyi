@@ -52,7 +52,7 @@ class ModelManagerServiceStub:
     WatchPlacements: _grpc.UnaryStreamMultiCallable[_model_manager_service_pb2.WatchPlacementsRequest, _model_manager_service_pb2.WatchPlacementsResponse]
     """WatchPlacements sends all placements at once and again whole on every change, at least every 10 seconds."""
     ReportDemand: _grpc.UnaryUnaryMultiCallable[_model_manager_service_pb2.ReportDemandRequest, _model_manager_service_pb2.ReportDemandResponse]
-    """ReportDemand tells what callers ask for, loaded or not."""
+    """ReportDemand tells what callers ask for, loaded or not. The newest report of each router is kept; nothing reads it yet."""
     SetPhase: _grpc.UnaryUnaryMultiCallable[_model_manager_service_pb2.SetPhaseRequest, _model_manager_service_pb2.SetPhaseResponse]
     """SetPhase changes the training phase; NOT_FOUND for one that the deployment does not know."""
     GetPhase: _grpc.UnaryUnaryMultiCallable[_model_manager_service_pb2.GetPhaseRequest, _model_manager_service_pb2.GetPhaseResponse]
@@ -102,7 +102,7 @@ class ModelManagerServiceAsyncStub(ModelManagerServiceStub):
     WatchPlacements: _aio.UnaryStreamMultiCallable[_model_manager_service_pb2.WatchPlacementsRequest, _model_manager_service_pb2.WatchPlacementsResponse]  # type: ignore[assignment]
     """WatchPlacements sends all placements at once and again whole on every change, at least every 10 seconds."""
     ReportDemand: _aio.UnaryUnaryMultiCallable[_model_manager_service_pb2.ReportDemandRequest, _model_manager_service_pb2.ReportDemandResponse]  # type: ignore[assignment]
-    """ReportDemand tells what callers ask for, loaded or not."""
+    """ReportDemand tells what callers ask for, loaded or not. The newest report of each router is kept; nothing reads it yet."""
     SetPhase: _aio.UnaryUnaryMultiCallable[_model_manager_service_pb2.SetPhaseRequest, _model_manager_service_pb2.SetPhaseResponse]  # type: ignore[assignment]
     """SetPhase changes the training phase; NOT_FOUND for one that the deployment does not know."""
     GetPhase: _aio.UnaryUnaryMultiCallable[_model_manager_service_pb2.GetPhaseRequest, _model_manager_service_pb2.GetPhaseResponse]  # type: ignore[assignment]
@@ -191,7 +191,7 @@ class ModelManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_manager_service_pb2.ReportDemandRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_manager_service_pb2.ReportDemandResponse, _abc.Awaitable[_model_manager_service_pb2.ReportDemandResponse]]:
-        """ReportDemand tells what callers ask for, loaded or not."""
+        """ReportDemand tells what callers ask for, loaded or not. The newest report of each router is kept; nothing reads it yet."""
 
     @_abc_1.abstractmethod
     def SetPhase(
