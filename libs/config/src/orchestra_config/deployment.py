@@ -54,7 +54,7 @@ Ports = Annotated[
 
 
 class Device(Frozen):
-    """One GPU, or a host's CPU. `watts` is drawn while busy, `idle_watts` while not."""
+    """One GPU, or a host's CPU. `watts` is drawn while busy, `idle_watts` (not acted on yet) while not."""
 
     id: str = Field(min_length=1)
     kind: DeviceKind = "cuda"
@@ -78,7 +78,10 @@ class Hold(Frozen):
 
 
 class Node(Frozen):
-    """A host with one inference-node daemon. Workers take ports from `worker_ports`."""
+    """A host with one inference-node daemon. Workers take ports from `worker_ports`.
+
+    Not acted on yet: `fast_tier`, `slow_tier`, `options`, engines other than auto and llamacpp.
+    """
 
     id: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     address: Address

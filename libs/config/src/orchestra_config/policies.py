@@ -17,7 +17,7 @@ PhasePreference = Literal[
 
 
 class TierShare(Frozen):
-    """Share of requests over the window that a tier takes; `at_most` is exceeded by no objective."""
+    """Share of requests over the window that a tier is to take. Not acted on yet."""
 
     tier: Tier
     bound: Bound
@@ -25,7 +25,11 @@ class TierShare(Frozen):
 
 
 class Policies(Frozen):
-    """`wishes` orders several wishes in one request; `default_objective` serves a request that has none."""
+    """`default_objective` serves a request that names none.
+
+    Not acted on yet: `wishes` (the order of several in one request), `tier_shares`, `share_window_s`,
+    `preference`.
+    """
 
     default_objective: Objective = "round_robin"
     wishes: tuple[Objective, ...] = ("speed", "quality", "specialization", "cost", "round_robin")

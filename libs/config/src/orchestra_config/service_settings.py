@@ -19,7 +19,10 @@ class Addresses(Frozen):
 
 
 class CacheSettings(Frozen):
-    """`url` redis://, rediss:// or redis+cluster://; absent: a private Valkey that the service starts."""
+    """`url` redis://, rediss:// or unix://; absent: a private Valkey of `max_bytes` that the service starts.
+
+    redis+cluster:// may be written, and the service refuses it at start for now.
+    """
 
     url: str = Field(default="", pattern=r"^((redis|rediss|redis\+cluster|unix)://\S+)?$")
     ttl_s: float = Field(default=3_600.0, gt=0)
@@ -30,7 +33,10 @@ class CacheSettings(Frozen):
 
 
 class LedgerSettings(Frozen):
-    """`url` postgresql:// or sqlite:///path; absent: SQLite in the service's state folder."""
+    """`url` sqlite:///path; absent: SQLite in the service's state folder.
+
+    postgresql:// may be written, and the service refuses it at start for now.
+    """
 
     url: str = Field(default="", pattern=r"^((postgresql://|sqlite:///)\S+)?$")
     reservation_ttl_s: float = Field(default=900.0, gt=0)
@@ -38,7 +44,8 @@ class LedgerSettings(Frozen):
 
 
 class RouterSettings(Frozen):
-    """Attempts count over all targets of one request; sizes are bytes of one incoming message."""
+    """Attempts count over all targets of one request; `max_prompt` is bytes of one prompt, `spool_max`
+    bytes of usage on disk that the ledger has not had yet."""
 
     max_attempts: int = Field(default=3, ge=1)
     max_prompt: Bytes = 8_000_000
@@ -54,7 +61,7 @@ class RouterSettings(Frozen):
 
 
 class ModelManagerSettings(Frozen):
-    """`max_loaded` models at a time in the whole deployment."""
+    """`max_loaded` models at a time in the whole deployment; `min_residency_s` is not acted on yet."""
 
     max_loaded: int = Field(default=10, ge=1)
     node_lease_s: float = Field(default=15.0, gt=0)
