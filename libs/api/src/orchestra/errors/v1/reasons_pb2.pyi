@@ -66,7 +66,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SUBSTITUTION_REFUSED: _ErrorReason.ValueType  # 9
     """The request names another model and allow_substitution is false. Today only the reason of a candidate in ExplainRoute; the request
-    itself ends with what its own model lacks. As an error FAILED_PRECONDITION.
+    itself fails for the reason of the model that it names. As an error FAILED_PRECONDITION.
     Metadata: asked, available (comma separated, may be absent).
     Caller: wait for the model, or allow substitution.
     """
@@ -219,7 +219,7 @@ Caller: widen the candidates, tiers, budget or privacy.
 """
 ERROR_REASON_SUBSTITUTION_REFUSED: ErrorReason.ValueType  # 9
 """The request names another model and allow_substitution is false. Today only the reason of a candidate in ExplainRoute; the request
-itself ends with what its own model lacks. As an error FAILED_PRECONDITION.
+itself fails for the reason of the model that it names. As an error FAILED_PRECONDITION.
 Metadata: asked, available (comma separated, may be absent).
 Caller: wait for the model, or allow substitution.
 """
