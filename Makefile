@@ -94,7 +94,7 @@ test: setup models ## unit, integration and end-to-end tests against real server
 	@$(BIN)/python -m pytest -q -m "not long" $(TESTS)
 
 .PHONY: test-long
-test-long: setup models ## soaks, kill loops, matrices, whole installs
+test-long: setup models ## what is long: whole installs, kill loops, a frozen peer
 	@$(BIN)/python -m pytest -q -m long $(TESTS) || { code=$$?; [ $$code -eq 5 ] && echo "no test is marked long yet"; }
 
 .PHONY: bench-footprint
