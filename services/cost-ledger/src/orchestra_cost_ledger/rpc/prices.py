@@ -15,6 +15,10 @@ _RATES = (
 )
 
 
+LATEST_S = 253_402_300_800
+"""The end of the year 9999, as far as a Timestamp goes."""
+
+
 def to_new_price(message: entry_pb2.Price) -> entry_pb2.Price:
     """A copy. Raises InvalidRequest with every violation."""
     found = Violations("price.")
@@ -30,6 +34,9 @@ def to_new_price(message: entry_pb2.Price) -> entry_pb2.Price:
             found.require(getattr(step, name) >= 0, f"{at}{name}", "must not be negative")
     if message.HasField("batch_factor"):
         found.require(0 <= message.batch_factor <= 1, "batch_factor", "must be a share of 0 to 1")
+    for name, moment in (("valid_from", message.valid_from), ("checked_on", message.checked_on)):
+        # an absent one reads as 1970
+        found.require(0 <= moment.seconds < LATEST_S, name, "must lie between the years 1970 and 9999")
     found.raise_if_any()
     price = entry_pb2.Price()
     price.CopyFrom(message)

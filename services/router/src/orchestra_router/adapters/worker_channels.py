@@ -17,6 +17,9 @@ from orchestra_telemetry import Telemetry
 
 from ..domain.targets import Target
 
+RESTARTED_S = 1.0
+"""A node brings a worker back about this soon."""
+
 
 class Peer:
     """One process that generates: its stub, and the messages of its own service (they are alike on the
@@ -94,7 +97,7 @@ def as_lost(error: OrchestraError, target: Target) -> OrchestraError:
     """
     if isinstance(error, Unavailable) and error.metadata.get("what", "").startswith("a peer"):
         return (
-            WorkerLost(target.model, "its connection broke")
+            WorkerLost(target.model, "its connection broke", RESTARTED_S)
             if target.local
             else Unavailable("the cloud-proxy")
         )

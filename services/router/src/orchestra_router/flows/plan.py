@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from orchestra.generation.v1 import request_pb2
 from orchestra.router.v1 import router_service_pb2 as pb
 from orchestra_errors import Violations
+from orchestra_requests.request import MAX_ID
 
 from ..domain.choosing import Refusal
 from ..domain.shares import Share, planned, spread
@@ -81,10 +83,16 @@ class Planning:
         own.ClearField("diversity_target")
         if own.request_id:
             # each share has a replay record of its own
-            own.request_id = f"{own.request_id}/{share.model}"[-128:]
+            own.request_id = _share_id(own.request_id, share.model)
         item = self._intake.item(own)
         item.first = share.first
         return item
+
+
+def _share_id(request_id: str, model: str) -> str:
+    """Differs whenever either differs, and is no longer than an id may be."""
+    plain = f"{request_id}/{model}"
+    return plain if len(plain) <= MAX_ID else hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _with_n(generation: request_pb2.GenerationRequest, n: int) -> request_pb2.GenerationRequest:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as ledger_pb
 from orchestra.ledger.v1 import entry_pb2
 from orchestra_errors import InvalidRequest, NotFound, OrchestraError, Violations
+from orchestra_requests.request import MAX_ID
 
 from ..domain.cancelled_runs import Cancellation
 from ..ports import Ledger
 from .caller import current_tenant
 from .running import Running
+
+MAX_REASON = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class RunsFlow:
         """End what runs and refuse what comes. Idempotent; on this replica alone."""
         found = Violations()
         found.require(bool(run_id), "run_id", "must be set")
+        found.require(len(run_id) <= MAX_ID, "run_id", f"must have at most {MAX_ID} characters")
+        found.require(len(reason) <= MAX_REASON, "reason", f"must have at most {MAX_REASON} characters")
         found.raise_if_any()
         _, stopped = self._running.cancel(Cancellation(run_id, current_tenant(), reason, self._clock()))
         return await self._seen(run_id), stopped

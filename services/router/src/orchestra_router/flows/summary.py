@@ -41,6 +41,8 @@ class Gathering:
         ]
 
     def costs(self) -> list[usage_pb2.Cost]:
-        """Of every sample that cost something or may have."""
-        failed = [one.cost for one in self.failed.values() if one.HasField("cost")]
+        """Of every sample that cost something or may have; of one that began and failed it may be unknown."""
+        unknown = usage_pb2.Cost(state=usage_pb2.COST_STATE_UNKNOWN)
+        began = [one for one in self.failed.values() if one.HasField("cost") or one.HasField("provenance")]
+        failed = [one.cost if one.HasField("cost") else unknown for one in began]
         return [one.cost for one in self.finished.values()] + failed

@@ -140,4 +140,5 @@ def run_of(seen: RunSeen) -> pb.Run:
         told.samples_failed = seen.spent.samples_failed
         told.cost_nanos = seen.spent.cost_nanos
         told.completion_tokens = seen.spent.completion_tokens
+        told.attempts_of_unknown_cost = seen.spent.attempts_of_unknown_cost
     return told

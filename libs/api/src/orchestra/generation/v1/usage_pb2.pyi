@@ -114,7 +114,7 @@ class Cost(_message.Message):
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     state: Global___CostState.ValueType
     nanos: _builtins.int
-    """Absent when the state is UNKNOWN."""
+    """Absent when the state is UNKNOWN; in the sum of several, what is known of it."""
     electricity_nanos: _builtins.int
     """Of a local sample: power drawn for it, watts × seconds × tariff."""
     hardware_nanos: _builtins.int

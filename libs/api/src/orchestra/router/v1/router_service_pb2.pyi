@@ -233,6 +233,7 @@ class Run(_message.Message):
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     CANCELLED_AT_FIELD_NUMBER: _builtins.int
     CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_OF_UNKNOWN_COST_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     tenant: _builtins.str
     state: Global___RunState.ValueType
@@ -244,6 +245,8 @@ class Run(_message.Message):
     cost_nanos: _builtins.int
     completion_tokens: _builtins.int
     cancel_reason: _builtins.str
+    attempts_of_unknown_cost: _builtins.int
+    """Attempts whose cost nobody knows (cut before their end, say): cost_nanos and completion_tokens leave them out."""
     @_builtins.property
     def cancelled_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -259,11 +262,14 @@ class Run(_message.Message):
         completion_tokens: _builtins.int | None = ...,
         cancelled_at: _timestamp_pb2.Timestamp | None = ...,
         cancel_reason: _builtins.str = ...,
+        attempts_of_unknown_cost: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion_tokens", b"_completion_tokens", "_cost_nanos", b"_cost_nanos", "_samples_failed", b"_samples_failed", "_samples_finished", b"_samples_finished", "cancelled_at", b"cancelled_at", "completion_tokens", b"completion_tokens", "cost_nanos", b"cost_nanos", "samples_failed", b"samples_failed", "samples_finished", b"samples_finished"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempts_of_unknown_cost", b"_attempts_of_unknown_cost", "_completion_tokens", b"_completion_tokens", "_cost_nanos", b"_cost_nanos", "_samples_failed", b"_samples_failed", "_samples_finished", b"_samples_finished", "attempts_of_unknown_cost", b"attempts_of_unknown_cost", "cancelled_at", b"cancelled_at", "completion_tokens", b"completion_tokens", "cost_nanos", b"cost_nanos", "samples_failed", b"samples_failed", "samples_finished", b"samples_finished"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion_tokens", b"_completion_tokens", "_cost_nanos", b"_cost_nanos", "_samples_failed", b"_samples_failed", "_samples_finished", b"_samples_finished", "cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "completion_tokens", b"completion_tokens", "cost_nanos", b"cost_nanos", "requests_running", b"requests_running", "run_id", b"run_id", "samples_failed", b"samples_failed", "samples_finished", b"samples_finished", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempts_of_unknown_cost", b"_attempts_of_unknown_cost", "_completion_tokens", b"_completion_tokens", "_cost_nanos", b"_cost_nanos", "_samples_failed", b"_samples_failed", "_samples_finished", b"_samples_finished", "attempts_of_unknown_cost", b"attempts_of_unknown_cost", "cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "completion_tokens", b"completion_tokens", "cost_nanos", b"cost_nanos", "requests_running", b"requests_running", "run_id", b"run_id", "samples_failed", b"samples_failed", "samples_finished", b"samples_finished", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempts_of_unknown_cost: _TypeAlias = _typing.Literal["attempts_of_unknown_cost"]  # noqa: Y015
+    _WhichOneofArgType__attempts_of_unknown_cost: _TypeAlias = _typing.Literal["_attempts_of_unknown_cost", b"_attempts_of_unknown_cost"]  # noqa: Y015
     _WhichOneofReturnType__completion_tokens: _TypeAlias = _typing.Literal["completion_tokens"]  # noqa: Y015
     _WhichOneofArgType__completion_tokens: _TypeAlias = _typing.Literal["_completion_tokens", b"_completion_tokens"]  # noqa: Y015
     _WhichOneofReturnType__cost_nanos: _TypeAlias = _typing.Literal["cost_nanos"]  # noqa: Y015
@@ -272,6 +278,8 @@ class Run(_message.Message):
     _WhichOneofArgType__samples_failed: _TypeAlias = _typing.Literal["_samples_failed", b"_samples_failed"]  # noqa: Y015
     _WhichOneofReturnType__samples_finished: _TypeAlias = _typing.Literal["samples_finished"]  # noqa: Y015
     _WhichOneofArgType__samples_finished: _TypeAlias = _typing.Literal["_samples_finished", b"_samples_finished"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempts_of_unknown_cost) -> _WhichOneofReturnType__attempts_of_unknown_cost | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__completion_tokens) -> _WhichOneofReturnType__completion_tokens | None: ...
     @_typing.overload
