@@ -155,8 +155,8 @@ def _kind_of(exc: Exception, method: str, trace_id: str) -> OrchestraError:
             while isinstance(first, ExceptionGroup):
                 first = first.exceptions[0]
             return _kind_of(first, method, trace_id)
-    if isinstance(exc, NotImplementedError):
-        # what the generated base class answers for a method that the servicer does not have
+    if isinstance(exc, NotImplementedError) and str(exc) == "Method not implemented!":
+        # the generated base class's words for a method that the servicer lacks; any other is our mistake
         return NotYet(method.lstrip("/"))
     log.error("unexpected failure", method=method, exc_info=exc)
     return Internal(trace_id)
