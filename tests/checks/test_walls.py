@@ -43,7 +43,7 @@ VIOLATIONS = [
 ALLOWED = [
     ("orchestra_cache.adapters.redis_store", "import redis.asyncio"),
     ("orchestra_cloud_proxy.adapters.openai_chat", "import openai"),
-    ("orchestra_inference_node.adapters.llamacpp_engine", "import xllamacpp"),
+    ("orchestra_inference_node.adapters.llamacpp.engine", "import xllamacpp"),
     ("orchestra_secrets.vault", "import hvac"),
     ("orchestra_router.adapters.ledger", "from orchestra.ledger.v1 import entry_pb2\nimport grpc"),
     ("orchestra_router.app", "import orchestra_router.adapters.ledger, orchestra_router.rpc.servicer"),

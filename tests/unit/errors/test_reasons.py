@@ -61,6 +61,7 @@ EXAMPLES: list[OrchestraError] = [
     errors.PeerFailed("OUT_OF_RANGE", "something"),
     errors.DataLoss("samples", "checksum"),
     errors.Internal("0" * 32),
+    errors.InsufficientMemory("qwen", "P40_0", 9_000_000_000, 8_000_000_000),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestra_errors import DataLoss
-from orchestra_inference_node.adapters.gguf import GgufFacts
+from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
 
 
 def text(value: str) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orchestra_errors import DataLoss, InvalidRequest, Unavailable
-from orchestra_inference_node.adapters.llamacpp_chunks import ChunkReader
-from orchestra_inference_node.adapters.llamacpp_request import completion_request, engine_seed
+from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
+from orchestra_inference_node.adapters.llamacpp.request import completion_request, engine_seed
 from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Piece, Prefill
 
 

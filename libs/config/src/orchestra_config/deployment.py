@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .frozen import Bytes, Frozen, FrozenMap
 
-EngineKind = Literal["auto", "exllamav2", "llamacpp", "encoder", "openai-server", "simulated"]
+EngineKind = Literal["auto", "exllamav2", "llamacpp", "encoder", "ctranslate2", "openai-server", "simulated"]
 DeviceKind = Literal["cpu", "cuda", "simulated"]
 
 _ADDRESS = re.compile(r"^(?:[A-Za-z0-9_.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})$")

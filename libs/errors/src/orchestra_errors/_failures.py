@@ -21,6 +21,25 @@ class NoCapacity(OrchestraError):
         )
 
 
+class InsufficientMemory(OrchestraError):
+    """A model needs more memory than its device has free. Sizes in bytes; None: not known."""
+
+    code = "RESOURCE_EXHAUSTED"
+    reason_name = "INSUFFICIENT_MEMORY"
+    metadata_keys = frozenset({"model", "device", "needed_bytes", "free_bytes"})
+
+    def __init__(self, model: str, device: str, needed: int | None, free: int | None) -> None:
+        need = "more than it has" if needed is None else f"{needed} bytes"
+        left = "" if free is None else f", of which {free} bytes are free"
+        self._set(
+            f"model {model} needs {need} of memory on {device}{left}",
+            model=model,
+            device=device,
+            needed_bytes="" if needed is None else str(needed),
+            free_bytes="" if free is None else str(free),
+        )
+
+
 class Unavailable(OrchestraError):
     """`what` cannot be reached or does not serve."""
 

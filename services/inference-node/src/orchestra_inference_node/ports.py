@@ -7,28 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Output
+from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What a loaded engine is and can do. `context_tokens` counts prompt and answer of one request."""
+    """What a loaded engine is and can do; what it cannot is refused by name before it reaches the engine.
+
+    `context_tokens` counts prompt and answer of one request. The names are the contract's Capabilities.
+    """
 
     name: str
     build: str
     context_tokens: int
     slots: int
-    chat: bool
-    logprobs: bool
-    max_top_logprobs: int
-    prompt_logprobs: bool
-    json_schema: bool
-    grammar: bool
-    token_ids_in: bool
-    token_ids_out: bool
-    deterministic_seed: bool
-    stop_token_ids: bool
+    generate: bool = True
+    chat: bool = False
+    logprobs: bool = False
+    max_top_logprobs: int = 0
+    prompt_logprobs: bool = False
+    json_schema: bool = False
+    grammar: bool = False
+    token_ids_in: bool = False
+    token_ids_out: bool = False
+    deterministic_seed: bool = False
+    embeddings: bool = False
+    score: bool = False
+    missing_sampling: tuple[str, ...] = ()
+    """Fields of Sampling that the engine cannot set to other than neutral."""
+    degraded: str = ""
+    """What makes it less than the device could be, for people; found out while loading."""
 
 
 class Engine(Protocol):
@@ -37,21 +46,49 @@ class Engine(Protocol):
     @property
     def facts(self) -> EngineFacts: ...
 
-    async def tokenize(self, prompt: tuple[ChatMessage, ...] | str) -> tuple[int, ...]:
-        """The prompt as the model sees it: a chat through its template, a text as it stands. Raises
-        InvalidRequest."""
-        ...
+    async def tokenize(
+        self, prompt: tuple[ChatMessage, ...] | str, *, special: bool = True
+    ) -> tuple[int, ...]:
+        """The prompt as the model sees it: a chat through its template, a text as it stands.
 
-    def generate(self, draw: Draw, idle_s: float) -> AsyncGenerator[Output]:
-        """Prefill reports, pieces in order, one End; Idle whenever nothing came for `idle_s` seconds.
-
-        Ready pieces merge while the reader is slow. The caller holds a slot. Closing the iterator returns
-        once the engine's slot is free. Raises InvalidRequest
-        for what the engine finds wrong with the draw, WorkerLost when the engine failed.
+        `special`: with the tokens that begin every prompt of this model. Raises InvalidRequest.
         """
         ...
 
+    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[AsyncGenerator[Output], ...]:
+        """A stream for each draw. The draws differ in their seeds alone and share one prefill where the
+        engine can; the caller holds a slot for each.
+
+        A stream gives prefill reports, pieces in order, one End; Idle whenever nothing came for `idle_s`
+        seconds. Ready pieces merge while the reader is slow. Closing a stream ends its draw and returns once
+        the engine's slot is free. Streams raise InvalidRequest for what the engine finds wrong with the
+        draw, Unavailable or WorkerLost when the engine failed.
+        """
+        ...
+
+    async def embed(self, texts: tuple[str, ...]) -> list[Embedded]:
+        """A vector of unit length for each text, in order. Raises Unsupported, InvalidRequest for a text
+        that is too long."""
+        ...
+
+    async def score(self, prompt_ids: tuple[int, ...], target_ids: tuple[int, ...], top: int) -> Piece:
+        """The model's own logprobs of the target after the prompt, before any sampling setting: one entry
+        a token, with the `top` most likely besides. Raises Unsupported, InvalidRequest."""
+        ...
+
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedDevice:
+    """A device that a worker may use. `index` is its CUDA ordinal on the host, None for others; `memory` its
+    bytes for models, None where nobody knows."""
+
+    device_id: str
+    kind: str
+    index: int | None = None
+    memory: int | None = None
+    capability: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +96,8 @@ class LoadSettings:
     """How to load a model. `device_threads` None: what the process may use."""
 
     model: str
-    path: Path
+    path: str
+    """As the spec names it: a file, a folder or a URL."""
     context_tokens: int | None
     slots: int | None
     chat: bool
@@ -67,11 +105,24 @@ class LoadSettings:
     options: dict[str, str]
     scratch: Path
     """A private folder of the process, for sockets."""
+    devices: tuple[GrantedDevice, ...] = ()
+    """Inside the worker CUDA shows these alone, so the first is ordinal 0 there."""
+    progress: Callable[[LoadStep], None] = lambda step: None
+    """Told while the model loads, from whatever thread loads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStep:
+    """How far a load is, in layers."""
+
+    layers_done: int
+    layers_total: int
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's file, checked. `revision` is "sha256:" and its digest, `size` in bytes."""
+    """A model's files, checked. `revision` is "sha256:" and their digest, empty where there is no file;
+    `size` in bytes."""
 
     revision: str
     size: int
@@ -81,8 +132,8 @@ class Weights:
 class WeightsFile(Protocol):
     """Looks at model files before anything is started for them."""
 
-    async def check(self, wanted: Wanted, moved: Callable[[int, int], None]) -> Weights:
-        """`moved` is told bytes done and in all.
+    async def check(self, wanted: Wanted, engine: str, moved: Callable[[int, int], None]) -> Weights:
+        """`engine` will load them. `moved` is told bytes done and in all.
 
         Raises NotFound, DataLoss, or FailedPrecondition for another revision.
         """

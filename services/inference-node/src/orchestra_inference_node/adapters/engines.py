@@ -3,57 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.ctranslate2.entry import ENTRY as CTRANSLATE2
+from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
+from orchestra_inference_node.adapters.entry import EngineEntry
+from orchestra_inference_node.adapters.exllamav2.entry import ENTRY as EXLLAMAV2
+from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
+from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
+from orchestra_inference_node.adapters.simulated.entry import ENTRY as SIMULATED
 from orchestra_inference_node.ports import Engine, LoadSettings
 
-
-@dataclass(frozen=True, slots=True)
-class EngineEntry:
-    """`factory` is `module:class`; `package` must be installed; `options` are the engine's own, all
-    numbers."""
-
-    factory: str
-    package: str
-    options: frozenset[str]
-
-
 ENGINES: Mapping[str, EngineEntry] = {
-    "llamacpp": EngineEntry(
-        "orchestra_inference_node.adapters.llamacpp_engine:LlamaCppEngine",
-        "xllamacpp",
-        frozenset({"threads", "batch_tokens"}),
-    ),
+    "llamacpp": LLAMACPP,
+    "exllamav2": EXLLAMAV2,
+    "encoder": ENCODER,
+    "ctranslate2": CTRANSLATE2,
+    "openai-server": OPENAI_SERVER,
+    "simulated": SIMULATED,
 }
 
 
 def installed_engines() -> frozenset[str]:
-    """Names of the engines whose package is here. Imports none of them."""
-    return frozenset(name for name, entry in ENGINES.items() if find_spec(entry.package) is not None)
+    """Names of the engines whose packages are here. Imports none of them."""
+    return frozenset(name for name, entry in ENGINES.items() if all(map(find_spec, entry.packages)))
 
 
 def check_options(engine: str, options: Mapping[str, str]) -> None:
-    """Raises InvalidRequest naming every unknown option and every value that is no number of 1 or more."""
+    """Raises InvalidRequest naming every unknown option and every wrong value."""
     found = Violations()
     known = ENGINES[engine].options
+    has = f"it has {', '.join(sorted(known))}" if known else "it has none"
     for name, value in options.items():
         field = f"spec.engine_options[{name!r}]"
-        if found.require(
-            name in known, field, f"{engine} has no such option (it has {', '.join(sorted(known))})"
-        ):
-            found.require(
-                value.isdecimal() and int(value) > 0, field, f"must be a whole number above 0, is {value!r}"
-            )
+        if found.require(name in known, field, f"{engine} has no such option ({has})"):
+            amiss = known[name].amiss(value)
+            found.require(not amiss, field, amiss)
     found.raise_if_any()
 
 
 def open_engine(engine: str, settings: LoadSettings) -> Engine:
-    """Load a model; blocks until it is loaded. Raises InvalidRequest for an engine that is not there."""
+    """Load a model; blocks until it is loaded.
+
+    Raises InvalidRequest for an engine that is not there, InsufficientMemory.
+    """
     if engine not in installed_engines():
         raise InvalidRequest.of("spec.engine", f"{engine!r} is not installed here")
-    module, _, name = ENGINES[engine].factory.partition(":")
-    opened: Engine = getattr(import_module(module), name)(settings)
+    opened: Engine = _named(ENGINES[engine].factory)(settings)
     return opened
+
+
+def memory_needed(engine: str, settings: LoadSettings) -> int | None:
+    """Bytes that loading takes on the device; None where the engine cannot say before."""
+    name = ENGINES[engine].memory
+    needed: int | None = _named(name)(settings) if name else None
+    return needed
+
+
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from orchestra_errors import DataLoss, FailedPrecondition, NotFound
-from orchestra_inference_node.adapters.gguf import GgufFacts
+from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
 from orchestra_inference_node.domain.resident import Wanted
 from orchestra_inference_node.ports import Weights
 
@@ -26,7 +26,7 @@ class CheckedFiles:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
 
-    async def check(self, wanted: Wanted, moved: Callable[[int, int], None]) -> Weights:
+    async def check(self, wanted: Wanted, engine: str, moved: Callable[[int, int], None]) -> Weights:
         """See the port. The file is read in a thread."""
         loop = asyncio.get_running_loop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -23,7 +24,8 @@ Prompt = tuple[ChatMessage, ...] | str | tuple[int, ...]
 class Draw:
     """One sample to draw, every setting explicit.
 
-    `max_tokens` None: until the model stops or its context is full.
+    `max_tokens` None: until the model stops or its context is full. `prompt_logprobs` None: none are wanted,
+    otherwise how many of the most likely tokens besides.
     """
 
     prompt_ids: tuple[int, ...]
@@ -43,6 +45,7 @@ class Draw:
     token_ids: bool = False
     json_schema: str | None = None
     grammar: str | None = None
+    prompt_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,16 @@ class End:
     prompt_tokens: int
     cached_prompt_tokens: int
     completion_tokens: int
+    prompt_logprobs: Piece | None = None
+    """Of the prompt's tokens, the first 0, where the draw asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A text as a vector of unit length; `tokens` as the model counted them."""
+
+    values: Sequence[float]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Residency:
             resident.bytes_done, resident.bytes_total = done, total
             self.changes.touch()
 
-        weights = await self._weights.check(resident.wanted, moved)
+        weights = await self._weights.check(resident.wanted, resident.engine, moved)
         resident.revision = weights.revision
         resident.quantization = resident.wanted.quantization or weights.quantization
         resident.bytes_total = weights.size

@@ -138,7 +138,8 @@ class SampleFlow:
         prefill: Prefill | None = Prefill(0, len(draw.prompt_ids), 0)
         said = begin
         with self._open_span(draw) as span:
-            async with aclosing(self.engine.generate(draw, self._heartbeat_s)) as outputs:
+            (stream,) = self.engine.generate((draw,), self._heartbeat_s)
+            async with aclosing(stream) as outputs:
                 async for output in outputs:
                     now = self._clock()
                     match output:

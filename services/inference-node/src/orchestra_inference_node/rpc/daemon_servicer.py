@@ -77,6 +77,11 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
                     progress=progress_of(resident), worker=self._messages.worker(resident)
                 )
 
+    def MeasureModel(
+        self, request: pb.MeasureModelRequest, context: Context
+    ) -> AsyncIterator[pb.MeasureModelResponse]:
+        raise NotYet("measuring of models")
+
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
         if not request.model:
             raise InvalidRequest.of("model", "must be set")

@@ -119,7 +119,6 @@ def missing_capabilities(generation: request_pb2.GenerationRequest, facts: Engin
         "prompt_logprobs": sampling.HasField("prompt_logprobs") and not facts.prompt_logprobs,
         "json_schema": sampling.HasField("json_schema") and not facts.json_schema,
         "grammar": sampling.HasField("grammar") and not facts.grammar,
-        "stop_token_ids": bool(sampling.stop_token_ids) and not facts.stop_token_ids,
     }
     return [name for name, lacking in asked.items() if lacking]
 

@@ -82,6 +82,9 @@ class WorkerServicer(pb_grpc.InferenceServiceServicer):
     def LoadModel(self, request: Any, context: Context) -> AsyncIterator[pb.LoadModelResponse]:
         raise self._ask_the_daemon()
 
+    def MeasureModel(self, request: Any, context: Context) -> AsyncIterator[pb.MeasureModelResponse]:
+        raise self._ask_the_daemon()
+
     async def UnloadModel(self, request: Any, context: Context) -> Any:
         raise self._ask_the_daemon()
 

@@ -81,7 +81,8 @@ async def warm_up(samples: SampleFlow, reports: Reports) -> None:
     """Draw one token, so that the first caller does not wait for what the engine makes on its first."""
     reports.send("warming")
     ids = await samples.engine.tokenize("Hello")
-    async for _ in samples.engine.generate(Draw(prompt_ids=ids, seed=0, max_tokens=1), idle_s=60.0):
+    (stream,) = samples.engine.generate((Draw(prompt_ids=ids, seed=0, max_tokens=1),), idle_s=60.0)
+    async for _ in stream:
         pass
 
 

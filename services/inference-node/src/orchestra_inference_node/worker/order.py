@@ -51,7 +51,7 @@ class Order:
     def load_settings(self) -> LoadSettings:
         return LoadSettings(
             model=self.model,
-            path=Path(self.path),
+            path=self.path,
             context_tokens=self.context_tokens,
             slots=self.slots,
             chat=self.chat,

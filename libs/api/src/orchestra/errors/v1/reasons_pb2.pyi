@@ -166,6 +166,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: provider, model, budget.
     Caller: add a row to the price book (SetPrice), or choose a model whose price is known.
     """
+    ERROR_REASON_INSUFFICIENT_MEMORY: _ErrorReason.ValueType  # 28
+    """A model needs more memory than its device has free; RESOURCE_EXHAUSTED.
+    Metadata: model, device, needed_bytes (absent when the engine does not say), free_bytes (absent when not known).
+    Caller: unload another model, ask for less context or fewer slots, or choose a smaller quantization.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists every reason that an error of the mesh may have. On the wire it is the name without its prefix in
@@ -318,5 +323,10 @@ ERROR_REASON_PRICE_UNKNOWN: ErrorReason.ValueType  # 27
 """Nobody knows what the call may cost, and a hard budget matches it; FAILED_PRECONDITION.
 Metadata: provider, model, budget.
 Caller: add a row to the price book (SetPrice), or choose a model whose price is known.
+"""
+ERROR_REASON_INSUFFICIENT_MEMORY: ErrorReason.ValueType  # 28
+"""A model needs more memory than its device has free; RESOURCE_EXHAUSTED.
+Metadata: model, device, needed_bytes (absent when the engine does not say), free_bytes (absent when not known).
+Caller: unload another model, ask for less context or fewer slots, or choose a smaller quantization.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

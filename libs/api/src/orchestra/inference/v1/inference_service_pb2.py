@@ -30,7 +30,7 @@ from orchestra.generation.v1 import request_pb2 as orchestra_dot_generation_dot_
 from orchestra.inference.v1 import node_pb2 as orchestra_dot_inference_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.orchestra/inference/v1/inference_service.proto\x12\x16orchestra.inference.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'orchestra/generation/v1/embedding.proto\x1a#orchestra/generation/v1/event.proto\x1a$orchestra/generation/v1/prompt.proto\x1a%orchestra/generation/v1/request.proto\x1a!orchestra/inference/v1/node.proto\"\x87\x03\n\tModelSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x12\n\ndevice_ids\x18\x05 \x03(\t\x12\x1b\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05slots\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x0cquantization\x18\x08 \x01(\t\x12L\n\x0e\x65ngine_options\x18\t \x03(\x0b\x32\x34.orchestra.inference.v1.ModelSpec.EngineOptionsEntry\x12\x0c\n\x04\x63hat\x18\n \x01(\x08\x12\x18\n\x0bqueue_limit\x18\x0b \x01(\x05H\x02\x88\x01\x01\x1a\x34\n\x12\x45ngineOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_context_tokensB\x08\n\x06_slotsB\x0e\n\x0c_queue_limit\"\x83\x01\n\x0fGenerateRequest\x12>\n\ngeneration\x18\x01 \x01(\x0b\x32*.orchestra.generation.v1.GenerationRequest\x12\x30\n\x03hop\x18\x02 \x01(\x0b\x32#.orchestra.generation.v1.HopContext\"K\n\x10GenerateResponse\x12\x37\n\x05\x65vent\x18\x01 \x01(\x0b\x32(.orchestra.generation.v1.GenerationEvent\"i\n\x14GenerateBatchRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".orchestra.generation.v1.BatchItem\x12\x1e\n\x16\x63\x61ncel_correlation_ids\x18\x02 \x03(\t\"O\n\x15GenerateBatchResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.orchestra.generation.v1.LabelledEvent\",\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\"h\n\rEmbedResponse\x12\x36\n\nembeddings\x18\x01 \x03(\x0b\x32\".orchestra.generation.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"e\n\x0cScoreRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x30\n\x05items\x18\x02 \x03(\x0b\x32!.orchestra.inference.v1.ScoreItem\x12\x14\n\x0ctop_logprobs\x18\x03 \x01(\x05\"\xed\x01\n\tScoreItem\x12-\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x1d.orchestra.generation.v1.ChatH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x36\n\ttoken_ids\x18\x03 \x01(\x0b\x32!.orchestra.generation.v1.TokenIdsH\x00\x12\x15\n\x0btarget_text\x18\x04 \x01(\tH\x01\x12=\n\x10target_token_ids\x18\x05 \x01(\x0b\x32!.orchestra.generation.v1.TokenIdsH\x01\x42\t\n\x07\x63ontextB\x08\n\x06target\"e\n\rScoreResponse\x12\x33\n\x07targets\x18\x01 \x03(\x0b\x32\".orchestra.generation.v1.TextDelta\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"\x86\x01\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x1d.orchestra.generation.v1.ChatH\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x18\n\x10return_token_ids\x18\x04 \x01(\x08\x42\x08\n\x06prompt\"Y\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\x11\n\ttoken_ids\x18\x02 \x03(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\t\"[\n\x14PrefetchModelRequest\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.orchestra.inference.v1.ModelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"<\n\x15PrefetchModelResponse\x12\x13\n\x0b\x62ytes_total\x18\x01 \x01(\x03\x12\x0e\n\x06\x63opied\x18\x02 \x01(\x08\"W\n\x10LoadModelRequest\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.orchestra.inference.v1.ModelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"{\n\x11LoadModelResponse\x12\x36\n\x08progress\x18\x01 \x01(\x0b\x32$.orchestra.inference.v1.LoadProgress\x12.\n\x06worker\x18\x02 \x01(\x0b\x32\x1e.orchestra.inference.v1.Worker\"a\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12(\n\x05\x64rain\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"}\n\x13UnloadModelResponse\x12\x12\n\nwas_loaded\x18\x01 \x01(\x08\x12\x1f\n\x12memory_freed_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\x12\x63\x61ncelled_requests\x18\x03 \x01(\x05\x42\x15\n\x13_memory_freed_bytes\"\x10\n\x0eGetNodeRequest\"=\n\x0fGetNodeResponse\x12*\n\x04node\x18\x01 \x01(\x0b\x32\x1c.orchestra.inference.v1.Node\"\x12\n\x10WatchNodeRequest\"?\n\x11WatchNodeResponse\x12*\n\x04node\x18\x01 \x01(\x0b\x32\x1c.orchestra.inference.v1.Node2\xf3\x07\n\x10InferenceService\x12_\n\x08Generate\x12\'.orchestra.inference.v1.GenerateRequest\x1a(.orchestra.inference.v1.GenerateResponse0\x01\x12p\n\rGenerateBatch\x12,.orchestra.inference.v1.GenerateBatchRequest\x1a-.orchestra.inference.v1.GenerateBatchResponse(\x01\x30\x01\x12T\n\x05\x45mbed\x12$.orchestra.inference.v1.EmbedRequest\x1a%.orchestra.inference.v1.EmbedResponse\x12T\n\x05Score\x12$.orchestra.inference.v1.ScoreRequest\x1a%.orchestra.inference.v1.ScoreResponse\x12\x66\n\x0b\x43ountTokens\x12*.orchestra.inference.v1.CountTokensRequest\x1a+.orchestra.inference.v1.CountTokensResponse\x12l\n\rPrefetchModel\x12,.orchestra.inference.v1.PrefetchModelRequest\x1a-.orchestra.inference.v1.PrefetchModelResponse\x12\x62\n\tLoadModel\x12(.orchestra.inference.v1.LoadModelRequest\x1a).orchestra.inference.v1.LoadModelResponse0\x01\x12\x66\n\x0bUnloadModel\x12*.orchestra.inference.v1.UnloadModelRequest\x1a+.orchestra.inference.v1.UnloadModelResponse\x12Z\n\x07GetNode\x12&.orchestra.inference.v1.GetNodeRequest\x1a\'.orchestra.inference.v1.GetNodeResponse\x12\x62\n\tWatchNode\x12(.orchestra.inference.v1.WatchNodeRequest\x1a).orchestra.inference.v1.WatchNodeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.orchestra/inference/v1/inference_service.proto\x12\x16orchestra.inference.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\'orchestra/generation/v1/embedding.proto\x1a#orchestra/generation/v1/event.proto\x1a$orchestra/generation/v1/prompt.proto\x1a%orchestra/generation/v1/request.proto\x1a!orchestra/inference/v1/node.proto\"\x87\x03\n\tModelSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x12\n\ndevice_ids\x18\x05 \x03(\t\x12\x1b\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05slots\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x0cquantization\x18\x08 \x01(\t\x12L\n\x0e\x65ngine_options\x18\t \x03(\x0b\x32\x34.orchestra.inference.v1.ModelSpec.EngineOptionsEntry\x12\x0c\n\x04\x63hat\x18\n \x01(\x08\x12\x18\n\x0bqueue_limit\x18\x0b \x01(\x05H\x02\x88\x01\x01\x1a\x34\n\x12\x45ngineOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_context_tokensB\x08\n\x06_slotsB\x0e\n\x0c_queue_limit\"\x83\x01\n\x0fGenerateRequest\x12>\n\ngeneration\x18\x01 \x01(\x0b\x32*.orchestra.generation.v1.GenerationRequest\x12\x30\n\x03hop\x18\x02 \x01(\x0b\x32#.orchestra.generation.v1.HopContext\"K\n\x10GenerateResponse\x12\x37\n\x05\x65vent\x18\x01 \x01(\x0b\x32(.orchestra.generation.v1.GenerationEvent\"i\n\x14GenerateBatchRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".orchestra.generation.v1.BatchItem\x12\x1e\n\x16\x63\x61ncel_correlation_ids\x18\x02 \x03(\t\"O\n\x15GenerateBatchResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.orchestra.generation.v1.LabelledEvent\"J\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x1c\n\x14\x65xpected_instance_id\x18\x03 \x01(\t\"h\n\rEmbedResponse\x12\x36\n\nembeddings\x18\x01 \x03(\x0b\x32\".orchestra.generation.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"\x83\x01\n\x0cScoreRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x30\n\x05items\x18\x02 \x03(\x0b\x32!.orchestra.inference.v1.ScoreItem\x12\x14\n\x0ctop_logprobs\x18\x03 \x01(\x05\x12\x1c\n\x14\x65xpected_instance_id\x18\x04 \x01(\t\"\xed\x01\n\tScoreItem\x12-\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x1d.orchestra.generation.v1.ChatH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x36\n\ttoken_ids\x18\x03 \x01(\x0b\x32!.orchestra.generation.v1.TokenIdsH\x00\x12\x15\n\x0btarget_text\x18\x04 \x01(\tH\x01\x12=\n\x10target_token_ids\x18\x05 \x01(\x0b\x32!.orchestra.generation.v1.TokenIdsH\x01\x42\t\n\x07\x63ontextB\x08\n\x06target\"e\n\rScoreResponse\x12\x33\n\x07targets\x18\x01 \x03(\x0b\x32\".orchestra.generation.v1.TextDelta\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"\x86\x01\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x1d.orchestra.generation.v1.ChatH\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x18\n\x10return_token_ids\x18\x04 \x01(\x08\x42\x08\n\x06prompt\"Y\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\x11\n\ttoken_ids\x18\x02 \x03(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\t\"[\n\x14PrefetchModelRequest\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.orchestra.inference.v1.ModelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"<\n\x15PrefetchModelResponse\x12\x13\n\x0b\x62ytes_total\x18\x01 \x01(\x03\x12\x0e\n\x06\x63opied\x18\x02 \x01(\x08\"W\n\x10LoadModelRequest\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.orchestra.inference.v1.ModelSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"{\n\x11LoadModelResponse\x12\x36\n\x08progress\x18\x01 \x01(\x0b\x32$.orchestra.inference.v1.LoadProgress\x12.\n\x06worker\x18\x02 \x01(\x0b\x32\x1e.orchestra.inference.v1.Worker\"x\n\x13MeasureModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x06tokens\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06rounds\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\t\n\x07_tokensB\t\n\x07_rounds\"~\n\x14MeasureModelResponse\x12\x37\n\x08measured\x18\x01 \x01(\x0b\x32%.orchestra.inference.v1.MeasuredSpeed\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x05\x12\r\n\x05total\x18\x04 \x01(\x05\"a\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12(\n\x05\x64rain\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"}\n\x13UnloadModelResponse\x12\x12\n\nwas_loaded\x18\x01 \x01(\x08\x12\x1f\n\x12memory_freed_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\x12\x63\x61ncelled_requests\x18\x03 \x01(\x05\x42\x15\n\x13_memory_freed_bytes\"\x10\n\x0eGetNodeRequest\"=\n\x0fGetNodeResponse\x12*\n\x04node\x18\x01 \x01(\x0b\x32\x1c.orchestra.inference.v1.Node\"\x12\n\x10WatchNodeRequest\"?\n\x11WatchNodeResponse\x12*\n\x04node\x18\x01 \x01(\x0b\x32\x1c.orchestra.inference.v1.Node2\xe0\x08\n\x10InferenceService\x12_\n\x08Generate\x12\'.orchestra.inference.v1.GenerateRequest\x1a(.orchestra.inference.v1.GenerateResponse0\x01\x12p\n\rGenerateBatch\x12,.orchestra.inference.v1.GenerateBatchRequest\x1a-.orchestra.inference.v1.GenerateBatchResponse(\x01\x30\x01\x12T\n\x05\x45mbed\x12$.orchestra.inference.v1.EmbedRequest\x1a%.orchestra.inference.v1.EmbedResponse\x12T\n\x05Score\x12$.orchestra.inference.v1.ScoreRequest\x1a%.orchestra.inference.v1.ScoreResponse\x12\x66\n\x0b\x43ountTokens\x12*.orchestra.inference.v1.CountTokensRequest\x1a+.orchestra.inference.v1.CountTokensResponse\x12l\n\rPrefetchModel\x12,.orchestra.inference.v1.PrefetchModelRequest\x1a-.orchestra.inference.v1.PrefetchModelResponse\x12\x62\n\tLoadModel\x12(.orchestra.inference.v1.LoadModelRequest\x1a).orchestra.inference.v1.LoadModelResponse0\x01\x12k\n\x0cMeasureModel\x12+.orchestra.inference.v1.MeasureModelRequest\x1a,.orchestra.inference.v1.MeasureModelResponse0\x01\x12\x66\n\x0bUnloadModel\x12*.orchestra.inference.v1.UnloadModelRequest\x1a+.orchestra.inference.v1.UnloadModelResponse\x12Z\n\x07GetNode\x12&.orchestra.inference.v1.GetNodeRequest\x1a\'.orchestra.inference.v1.GetNodeResponse\x12\x62\n\tWatchNode\x12(.orchestra.inference.v1.WatchNodeRequest\x1a).orchestra.inference.v1.WatchNodeResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,39 +52,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEBATCHRESPONSE']._serialized_start=1008
   _globals['_GENERATEBATCHRESPONSE']._serialized_end=1087
   _globals['_EMBEDREQUEST']._serialized_start=1089
-  _globals['_EMBEDREQUEST']._serialized_end=1133
-  _globals['_EMBEDRESPONSE']._serialized_start=1135
-  _globals['_EMBEDRESPONSE']._serialized_end=1239
-  _globals['_SCOREREQUEST']._serialized_start=1241
-  _globals['_SCOREREQUEST']._serialized_end=1342
-  _globals['_SCOREITEM']._serialized_start=1345
-  _globals['_SCOREITEM']._serialized_end=1582
-  _globals['_SCORERESPONSE']._serialized_start=1584
-  _globals['_SCORERESPONSE']._serialized_end=1685
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1688
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1822
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1824
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1913
-  _globals['_PREFETCHMODELREQUEST']._serialized_start=1915
-  _globals['_PREFETCHMODELREQUEST']._serialized_end=2006
-  _globals['_PREFETCHMODELRESPONSE']._serialized_start=2008
-  _globals['_PREFETCHMODELRESPONSE']._serialized_end=2068
-  _globals['_LOADMODELREQUEST']._serialized_start=2070
-  _globals['_LOADMODELREQUEST']._serialized_end=2157
-  _globals['_LOADMODELRESPONSE']._serialized_start=2159
-  _globals['_LOADMODELRESPONSE']._serialized_end=2282
-  _globals['_UNLOADMODELREQUEST']._serialized_start=2284
-  _globals['_UNLOADMODELREQUEST']._serialized_end=2381
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=2383
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=2508
-  _globals['_GETNODEREQUEST']._serialized_start=2510
-  _globals['_GETNODEREQUEST']._serialized_end=2526
-  _globals['_GETNODERESPONSE']._serialized_start=2528
-  _globals['_GETNODERESPONSE']._serialized_end=2589
-  _globals['_WATCHNODEREQUEST']._serialized_start=2591
-  _globals['_WATCHNODEREQUEST']._serialized_end=2609
-  _globals['_WATCHNODERESPONSE']._serialized_start=2611
-  _globals['_WATCHNODERESPONSE']._serialized_end=2674
-  _globals['_INFERENCESERVICE']._serialized_start=2677
-  _globals['_INFERENCESERVICE']._serialized_end=3688
+  _globals['_EMBEDREQUEST']._serialized_end=1163
+  _globals['_EMBEDRESPONSE']._serialized_start=1165
+  _globals['_EMBEDRESPONSE']._serialized_end=1269
+  _globals['_SCOREREQUEST']._serialized_start=1272
+  _globals['_SCOREREQUEST']._serialized_end=1403
+  _globals['_SCOREITEM']._serialized_start=1406
+  _globals['_SCOREITEM']._serialized_end=1643
+  _globals['_SCORERESPONSE']._serialized_start=1645
+  _globals['_SCORERESPONSE']._serialized_end=1746
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=1749
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=1883
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1885
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1974
+  _globals['_PREFETCHMODELREQUEST']._serialized_start=1976
+  _globals['_PREFETCHMODELREQUEST']._serialized_end=2067
+  _globals['_PREFETCHMODELRESPONSE']._serialized_start=2069
+  _globals['_PREFETCHMODELRESPONSE']._serialized_end=2129
+  _globals['_LOADMODELREQUEST']._serialized_start=2131
+  _globals['_LOADMODELREQUEST']._serialized_end=2218
+  _globals['_LOADMODELRESPONSE']._serialized_start=2220
+  _globals['_LOADMODELRESPONSE']._serialized_end=2343
+  _globals['_MEASUREMODELREQUEST']._serialized_start=2345
+  _globals['_MEASUREMODELREQUEST']._serialized_end=2465
+  _globals['_MEASUREMODELRESPONSE']._serialized_start=2467
+  _globals['_MEASUREMODELRESPONSE']._serialized_end=2593
+  _globals['_UNLOADMODELREQUEST']._serialized_start=2595
+  _globals['_UNLOADMODELREQUEST']._serialized_end=2692
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=2694
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=2819
+  _globals['_GETNODEREQUEST']._serialized_start=2821
+  _globals['_GETNODEREQUEST']._serialized_end=2837
+  _globals['_GETNODERESPONSE']._serialized_start=2839
+  _globals['_GETNODERESPONSE']._serialized_end=2900
+  _globals['_WATCHNODEREQUEST']._serialized_start=2902
+  _globals['_WATCHNODEREQUEST']._serialized_end=2920
+  _globals['_WATCHNODERESPONSE']._serialized_start=2922
+  _globals['_WATCHNODERESPONSE']._serialized_end=2985
+  _globals['_INFERENCESERVICE']._serialized_start=2988
+  _globals['_INFERENCESERVICE']._serialized_end=4108
 # @@protoc_insertion_point(module_scope)

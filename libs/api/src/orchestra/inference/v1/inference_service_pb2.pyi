@@ -64,11 +64,11 @@ class ModelSpec(_message.Message):
     model: _builtins.str
     """The catalogue's name."""
     path: _builtins.str
-    """File or folder on the host."""
+    """File or folder on the host; for openai-server the base URL of the server; empty for simulated."""
     expected_revision: _builtins.str
     """"sha256:" and digest; checked before loading. Empty: computed and reported, not compared."""
     engine: _builtins.str
-    """auto, llamacpp, exllamav2, openai-server, simulated, …"""
+    """auto, llamacpp, exllamav2, encoder, ctranslate2, openai-server or simulated. auto takes the best that the device and the files allow."""
     context_tokens: _builtins.int
     """Tokens of context per request. Absent: what the model's file says, within the deployment's bound."""
     slots: _builtins.int
@@ -221,7 +221,10 @@ class EmbedRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
+    EXPECTED_INSTANCE_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
+    expected_instance_id: _builtins.str
+    """Between services only: the worker instance that was chosen; another refuses the call with WRONG_INSTANCE."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 2,048 texts."""
@@ -231,10 +234,11 @@ class EmbedRequest(_message.Message):
         *,
         model: _builtins.str = ...,
         texts: _abc.Iterable[_builtins.str] | None = ...,
+        expected_instance_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_instance_id", b"expected_instance_id", "model", b"model", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -273,21 +277,27 @@ class ScoreRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
+    EXPECTED_INSTANCE_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     top_logprobs: _builtins.int
-    """The k most likely tokens at each position besides."""
+    """The k most likely tokens at each position besides. Range 0 to 20."""
+    expected_instance_id: _builtins.str
+    """Between services only: the worker instance that was chosen; another refuses the call with WRONG_INSTANCE."""
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoreItem]: ...
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoreItem]:
+        """1 to 2,048 items."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         items: _abc.Iterable[Global___ScoreItem] | None = ...,
         top_logprobs: _builtins.int = ...,
+        expected_instance_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "model", b"model", "top_logprobs", b"top_logprobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_instance_id", b"expected_instance_id", "items", b"items", "model", b"model", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,7 +355,7 @@ class ScoreResponse(_message.Message):
     revision: _builtins.str
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.TextDelta]:
-        """One per item; token ids and logprobs of the target."""
+        """One per item, in order; token ids and the model's own logprobs of the target, before any sampling setting."""
 
     def __init__(
         self,
@@ -516,6 +526,76 @@ class LoadModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
+
+@_typing.final
+class MeasureModelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    tokens: _builtins.int
+    """Tokens that each request draws. Absent: 64. Range 8 to 1,024."""
+    rounds: _builtins.int
+    """Rounds whose median is kept. Absent: 3. Range 1 to 20."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        tokens: _builtins.int | None = ...,
+        rounds: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rounds", b"_rounds", "_tokens", b"_tokens", "rounds", b"rounds", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rounds", b"_rounds", "_tokens", b"_tokens", "model", b"model", "request_id", b"request_id", "rounds", b"rounds", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rounds: _TypeAlias = _typing.Literal["rounds"]  # noqa: Y015
+    _WhichOneofArgType__rounds: _TypeAlias = _typing.Literal["_rounds", b"_rounds"]  # noqa: Y015
+    _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
+    _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rounds) -> _WhichOneofReturnType__rounds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens) -> _WhichOneofReturnType__tokens | None: ...
+
+Global___MeasureModelRequest: _TypeAlias = MeasureModelRequest  # noqa: Y015
+
+@_typing.final
+class MeasureModelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURED_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    activity: _builtins.str
+    """What runs now, for people; empty in the last message."""
+    done: _builtins.int
+    """Steps done and in all."""
+    total: _builtins.int
+    @_builtins.property
+    def measured(self) -> _node_pb2.MeasuredSpeed:
+        """What is known so far."""
+
+    def __init__(
+        self,
+        *,
+        measured: _node_pb2.MeasuredSpeed | None = ...,
+        activity: _builtins.str = ...,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "done", b"done", "measured", b"measured", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureModelResponse: _TypeAlias = MeasureModelResponse  # noqa: Y015
 
 @_typing.final
 class UnloadModelRequest(_message.Message):

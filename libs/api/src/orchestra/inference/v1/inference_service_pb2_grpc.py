@@ -75,6 +75,11 @@ class InferenceServiceStub:
                 request_serializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.LoadModelRequest.SerializeToString,
                 response_deserializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.LoadModelResponse.FromString,
                 _registered_method=True)
+        self.MeasureModel = channel.unary_stream(
+                '/orchestra.inference.v1.InferenceService/MeasureModel',
+                request_serializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.MeasureModelRequest.SerializeToString,
+                response_deserializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.MeasureModelResponse.FromString,
+                _registered_method=True)
         self.UnloadModel = channel.unary_unary(
                 '/orchestra.inference.v1.InferenceService/UnloadModel',
                 request_serializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.UnloadModelRequest.SerializeToString,
@@ -154,6 +159,15 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MeasureModel(self, request, context):
+        """MeasureModel runs a loaded model at 1, 4 and 8 requests at once and streams what it finds; the last message is complete, and the node
+        keeps it over restarts and reports it in Worker.measured. Callers of the model share the engine meanwhile, so measure when it is idle.
+        Errors: NOT_FOUND (not loaded here), UNAVAILABLE (starting, draining), FAILED_PRECONDITION (being measured already).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UnloadModel(self, request, context):
         """UnloadModel drains the worker within the bound, ends its process and returns when the memory is free. Idempotent.
         """
@@ -212,6 +226,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.LoadModel,
                     request_deserializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.LoadModelRequest.FromString,
                     response_serializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'MeasureModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.MeasureModel,
+                    request_deserializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.MeasureModelRequest.FromString,
+                    response_serializer=orchestra_dot_inference_dot_v1_dot_inference__service__pb2.MeasureModelResponse.SerializeToString,
             ),
             'UnloadModel': grpc.unary_unary_rpc_method_handler(
                     servicer.UnloadModel,
@@ -424,6 +443,33 @@ class InferenceService:
             '/orchestra.inference.v1.InferenceService/LoadModel',
             orchestra_dot_inference_dot_v1_dot_inference__service__pb2.LoadModelRequest.SerializeToString,
             orchestra_dot_inference_dot_v1_dot_inference__service__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orchestra.inference.v1.InferenceService/MeasureModel',
+            orchestra_dot_inference_dot_v1_dot_inference__service__pb2.MeasureModelRequest.SerializeToString,
+            orchestra_dot_inference_dot_v1_dot_inference__service__pb2.MeasureModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

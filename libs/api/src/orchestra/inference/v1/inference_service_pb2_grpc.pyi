@@ -60,6 +60,11 @@ class InferenceServiceStub:
     """LoadModel starts a worker for a model and streams progress until it serves. Idempotent: a model that serves with the same spec is READY at
     once. Ending the call does not end the load.
     """
+    MeasureModel: _grpc.UnaryStreamMultiCallable[_inference_service_pb2.MeasureModelRequest, _inference_service_pb2.MeasureModelResponse]
+    """MeasureModel runs a loaded model at 1, 4 and 8 requests at once and streams what it finds; the last message is complete, and the node
+    keeps it over restarts and reports it in Worker.measured. Callers of the model share the engine meanwhile, so measure when it is idle.
+    Errors: NOT_FOUND (not loaded here), UNAVAILABLE (starting, draining), FAILED_PRECONDITION (being measured already).
+    """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.UnloadModelRequest, _inference_service_pb2.UnloadModelResponse]
     """UnloadModel drains the worker within the bound, ends its process and returns when the memory is free. Idempotent."""
     GetNode: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.GetNodeRequest, _inference_service_pb2.GetNodeResponse]
@@ -98,6 +103,11 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     LoadModel: _aio.UnaryStreamMultiCallable[_inference_service_pb2.LoadModelRequest, _inference_service_pb2.LoadModelResponse]  # type: ignore[assignment]
     """LoadModel starts a worker for a model and streams progress until it serves. Idempotent: a model that serves with the same spec is READY at
     once. Ending the call does not end the load.
+    """
+    MeasureModel: _aio.UnaryStreamMultiCallable[_inference_service_pb2.MeasureModelRequest, _inference_service_pb2.MeasureModelResponse]  # type: ignore[assignment]
+    """MeasureModel runs a loaded model at 1, 4 and 8 requests at once and streams what it finds; the last message is complete, and the node
+    keeps it over restarts and reports it in Worker.measured. Callers of the model share the engine meanwhile, so measure when it is idle.
+    Errors: NOT_FOUND (not loaded here), UNAVAILABLE (starting, draining), FAILED_PRECONDITION (being measured already).
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.UnloadModelRequest, _inference_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """UnloadModel drains the worker within the bound, ends its process and returns when the memory is free. Idempotent."""
@@ -176,6 +186,17 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_inference_service_pb2.LoadModelResponse], _abc.AsyncIterator[_inference_service_pb2.LoadModelResponse]]:
         """LoadModel starts a worker for a model and streams progress until it serves. Idempotent: a model that serves with the same spec is READY at
         once. Ending the call does not end the load.
+        """
+
+    @_abc_1.abstractmethod
+    def MeasureModel(
+        self,
+        request: _inference_service_pb2.MeasureModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_service_pb2.MeasureModelResponse], _abc.AsyncIterator[_inference_service_pb2.MeasureModelResponse]]:
+        """MeasureModel runs a loaded model at 1, 4 and 8 requests at once and streams what it finds; the last message is complete, and the node
+        keeps it over restarts and reports it in Worker.measured. Callers of the model share the engine meanwhile, so measure when it is idle.
+        Errors: NOT_FOUND (not loaded here), UNAVAILABLE (starting, draining), FAILED_PRECONDITION (being measured already).
         """
 
     @_abc_1.abstractmethod

@@ -174,14 +174,14 @@ class Device(_message.Message):
     memory_total_bytes: _builtins.int
     memory_free_bytes: _builtins.int
     compute_capability: _builtins.str
-    """CUDA compute capability, for example "8.6"; empty for the CPU, and for every device until devices are measured."""
+    """CUDA compute capability, for example "8.6"; empty for the CPU, and where the driver cannot be asked."""
     reserved: _builtins.bool
     """Never used by the mesh (the paper's training card)."""
     engine: _builtins.str
     """The engine that `auto` takes on this device, and why."""
     engine_reason: _builtins.str
     watts_measured: _builtins.float
-    """From a meter; absent where there is none, and everywhere until devices are measured."""
+    """From a meter, as drawn now; absent where there is none."""
     watts_declared: _builtins.float
     """From the deployment's file; absent where it says nothing."""
     def __init__(
@@ -249,6 +249,8 @@ class Worker(_message.Message):
     RESTARTS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    EXPECTED_SPEED_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Stable over restarts of the process: node id and model."""
     instance_id: _builtins.str
@@ -275,6 +277,8 @@ class Worker(_message.Message):
     """Measured over the last minute of work; absent until something was measured."""
     restarts: _builtins.int
     """How often the process was restarted after it died."""
+    expected_speed: _builtins.str
+    """What the engine is expected to do here where that is less than the device could, for people; empty otherwise."""
     @_builtins.property
     def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -285,6 +289,10 @@ class Worker(_message.Message):
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def measured(self) -> Global___MeasuredSpeed:
+        """What MeasureModel found for this model, revision and engine on these devices; absent until somebody measured."""
+
     def __init__(
         self,
         *,
@@ -309,10 +317,12 @@ class Worker(_message.Message):
         restarts: _builtins.int = ...,
         progress: Global___LoadProgress | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        measured: Global___MeasuredSpeed | None = ...,
+        expected_speed: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_tokens_per_second", b"_tokens_per_second", "capabilities", b"capabilities", "memory_bytes", b"memory_bytes", "progress", b"progress", "started_at", b"started_at", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_tokens_per_second", b"_tokens_per_second", "capabilities", b"capabilities", "measured", b"measured", "memory_bytes", b"memory_bytes", "progress", b"progress", "started_at", b"started_at", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_tokens_per_second", b"_tokens_per_second", "address", b"address", "capabilities", b"capabilities", "device_ids", b"device_ids", "engine", b"engine", "engine_build", b"engine_build", "instance_id", b"instance_id", "memory_bytes", b"memory_bytes", "model", b"model", "progress", b"progress", "quantization", b"quantization", "queue_limit", b"queue_limit", "queued", b"queued", "restarts", b"restarts", "revision", b"revision", "slots_free", b"slots_free", "slots_total", b"slots_total", "started_at", b"started_at", "state", b"state", "state_reason", b"state_reason", "tokens_per_second", b"tokens_per_second", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_tokens_per_second", b"_tokens_per_second", "address", b"address", "capabilities", b"capabilities", "device_ids", b"device_ids", "engine", b"engine", "engine_build", b"engine_build", "expected_speed", b"expected_speed", "instance_id", b"instance_id", "measured", b"measured", "memory_bytes", b"memory_bytes", "model", b"model", "progress", b"progress", "quantization", b"quantization", "queue_limit", b"queue_limit", "queued", b"queued", "restarts", b"restarts", "revision", b"revision", "slots_free", b"slots_free", "slots_total", b"slots_total", "started_at", b"started_at", "state", b"state", "state_reason", b"state_reason", "tokens_per_second", b"tokens_per_second", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
@@ -324,6 +334,103 @@ class Worker(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_second) -> _WhichOneofReturnType__tokens_per_second | None: ...
 
 Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class MeasuredSpeed(_message.Message):
+    """MeasuredSpeed is what a model does on this host. It stands beside what is declared, and is used in its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    FIRST_TOKEN_FIELD_NUMBER: _builtins.int
+    PREFILL_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    WATTS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    ENGINE_BUILD_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_FIELD_NUMBER: _builtins.int
+    prefill_tokens_per_second: _builtins.float
+    """Prompt tokens per second of a long prompt; absent when the engine computes none."""
+    watts: _builtins.float
+    """Mean draw of the devices while the most requests ran; absent without a meter."""
+    memory_bytes: _builtins.int
+    """Memory of the process while the most requests ran."""
+    revision: _builtins.str
+    engine: _builtins.str
+    engine_build: _builtins.str
+    @_builtins.property
+    def at(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpeedAt]:
+        """At 1, 4 and 8 requests at once, as far as the worker has slots; every request draws the same number of tokens."""
+
+    @_builtins.property
+    def first_token(self) -> _duration_pb2.Duration:
+        """From a short request to its first token on an idle engine."""
+
+    @_builtins.property
+    def load(self) -> _duration_pb2.Duration:
+        """From the order to load to the first answer; absent when the model was loaded before the daemon's time."""
+
+    @_builtins.property
+    def measured_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: _abc.Iterable[Global___SpeedAt] | None = ...,
+        first_token: _duration_pb2.Duration | None = ...,
+        prefill_tokens_per_second: _builtins.float | None = ...,
+        load: _duration_pb2.Duration | None = ...,
+        watts: _builtins.float | None = ...,
+        memory_bytes: _builtins.int | None = ...,
+        revision: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        engine_build: _builtins.str = ...,
+        measured_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_prefill_tokens_per_second", b"_prefill_tokens_per_second", "_watts", b"_watts", "first_token", b"first_token", "load", b"load", "measured_at", b"measured_at", "memory_bytes", b"memory_bytes", "prefill_tokens_per_second", b"prefill_tokens_per_second", "watts", b"watts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_prefill_tokens_per_second", b"_prefill_tokens_per_second", "_watts", b"_watts", "at", b"at", "engine", b"engine", "engine_build", b"engine_build", "first_token", b"first_token", "load", b"load", "measured_at", b"measured_at", "memory_bytes", b"memory_bytes", "prefill_tokens_per_second", b"prefill_tokens_per_second", "revision", b"revision", "watts", b"watts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__prefill_tokens_per_second: _TypeAlias = _typing.Literal["prefill_tokens_per_second"]  # noqa: Y015
+    _WhichOneofArgType__prefill_tokens_per_second: _TypeAlias = _typing.Literal["_prefill_tokens_per_second", b"_prefill_tokens_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__watts: _TypeAlias = _typing.Literal["watts"]  # noqa: Y015
+    _WhichOneofArgType__watts: _TypeAlias = _typing.Literal["_watts", b"_watts"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prefill_tokens_per_second) -> _WhichOneofReturnType__prefill_tokens_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__watts) -> _WhichOneofReturnType__watts | None: ...
+
+Global___MeasuredSpeed: _TypeAlias = MeasuredSpeed  # noqa: Y015
+
+@_typing.final
+class SpeedAt(_message.Message):
+    """SpeedAt is the throughput of all requests together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARALLEL_FIELD_NUMBER: _builtins.int
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    parallel: _builtins.int
+    per_second: _builtins.float
+    """Generated tokens per second; texts per second of an engine that only embeds."""
+    def __init__(
+        self,
+        *,
+        parallel: _builtins.int = ...,
+        per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parallel", b"parallel", "per_second", b"per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpeedAt: _TypeAlias = SpeedAt  # noqa: Y015
 
 @_typing.final
 class Capabilities(_message.Message):
@@ -347,6 +454,8 @@ class Capabilities(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
     MAX_N_FIELD_NUMBER: _builtins.int
+    GENERATE_FIELD_NUMBER: _builtins.int
+    MISSING_SAMPLING_FIELD_NUMBER: _builtins.int
     context_tokens: _builtins.int
     """Tokens of prompt and answer together, per request."""
     chat: _builtins.bool
@@ -365,6 +474,14 @@ class Capabilities(_message.Message):
     images: _builtins.bool
     audio: _builtins.bool
     max_n: _builtins.int
+    generate: _builtins.bool
+    """Answers Generate. Absent: true."""
+    @_builtins.property
+    def missing_sampling(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of Sampling's fields that the engine cannot do, stop_token_ids for example; a request that sets one of them to other than its
+        neutral value is refused.
+        """
+
     def __init__(
         self,
         *,
@@ -384,12 +501,16 @@ class Capabilities(_message.Message):
         images: _builtins.bool = ...,
         audio: _builtins.bool = ...,
         max_n: _builtins.int = ...,
+        generate: _builtins.bool | None = ...,
+        missing_sampling: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generate", b"_generate", "generate", b"generate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "chat", b"chat", "context_tokens", b"context_tokens", "deterministic_seed", b"deterministic_seed", "embeddings", b"embeddings", "grammar", b"grammar", "images", b"images", "json_schema", b"json_schema", "logprobs", b"logprobs", "max_n", b"max_n", "max_top_logprobs", b"max_top_logprobs", "prompt_logprobs", b"prompt_logprobs", "score", b"score", "token_ids_in", b"token_ids_in", "token_ids_out", b"token_ids_out", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generate", b"_generate", "audio", b"audio", "chat", b"chat", "context_tokens", b"context_tokens", "deterministic_seed", b"deterministic_seed", "embeddings", b"embeddings", "generate", b"generate", "grammar", b"grammar", "images", b"images", "json_schema", b"json_schema", "logprobs", b"logprobs", "max_n", b"max_n", "max_top_logprobs", b"max_top_logprobs", "missing_sampling", b"missing_sampling", "prompt_logprobs", b"prompt_logprobs", "score", b"score", "token_ids_in", b"token_ids_in", "token_ids_out", b"token_ids_out", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__generate: _TypeAlias = _typing.Literal["generate"]  # noqa: Y015
+    _WhichOneofArgType__generate: _TypeAlias = _typing.Literal["_generate", b"_generate"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generate) -> _WhichOneofReturnType__generate | None: ...
 
 Global___Capabilities: _TypeAlias = Capabilities  # noqa: Y015
 
@@ -401,9 +522,14 @@ class LoadProgress(_message.Message):
     BYTES_DONE_FIELD_NUMBER: _builtins.int
     BYTES_TOTAL_FIELD_NUMBER: _builtins.int
     ELAPSED_FIELD_NUMBER: _builtins.int
+    LAYERS_DONE_FIELD_NUMBER: _builtins.int
+    LAYERS_TOTAL_FIELD_NUMBER: _builtins.int
     stage: Global___LoadStage.ValueType
     bytes_done: _builtins.int
     bytes_total: _builtins.int
+    layers_done: _builtins.int
+    """Where the engine counts them."""
+    layers_total: _builtins.int
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -413,18 +539,28 @@ class LoadProgress(_message.Message):
         bytes_done: _builtins.int | None = ...,
         bytes_total: _builtins.int | None = ...,
         elapsed: _duration_pb2.Duration | None = ...,
+        layers_done: _builtins.int | None = ...,
+        layers_total: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_done", b"_bytes_done", "_bytes_total", b"_bytes_total", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "elapsed", b"elapsed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_done", b"_bytes_done", "_bytes_total", b"_bytes_total", "_layers_done", b"_layers_done", "_layers_total", b"_layers_total", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "elapsed", b"elapsed", "layers_done", b"layers_done", "layers_total", b"layers_total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_done", b"_bytes_done", "_bytes_total", b"_bytes_total", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "elapsed", b"elapsed", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_done", b"_bytes_done", "_bytes_total", b"_bytes_total", "_layers_done", b"_layers_done", "_layers_total", b"_layers_total", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "elapsed", b"elapsed", "layers_done", b"layers_done", "layers_total", b"layers_total", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bytes_done: _TypeAlias = _typing.Literal["bytes_done"]  # noqa: Y015
     _WhichOneofArgType__bytes_done: _TypeAlias = _typing.Literal["_bytes_done", b"_bytes_done"]  # noqa: Y015
     _WhichOneofReturnType__bytes_total: _TypeAlias = _typing.Literal["bytes_total"]  # noqa: Y015
     _WhichOneofArgType__bytes_total: _TypeAlias = _typing.Literal["_bytes_total", b"_bytes_total"]  # noqa: Y015
+    _WhichOneofReturnType__layers_done: _TypeAlias = _typing.Literal["layers_done"]  # noqa: Y015
+    _WhichOneofArgType__layers_done: _TypeAlias = _typing.Literal["_layers_done", b"_layers_done"]  # noqa: Y015
+    _WhichOneofReturnType__layers_total: _TypeAlias = _typing.Literal["layers_total"]  # noqa: Y015
+    _WhichOneofArgType__layers_total: _TypeAlias = _typing.Literal["_layers_total", b"_layers_total"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_done) -> _WhichOneofReturnType__bytes_done | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_total) -> _WhichOneofReturnType__bytes_total | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers_done) -> _WhichOneofReturnType__layers_done | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layers_total) -> _WhichOneofReturnType__layers_total | None: ...
 
 Global___LoadProgress: _TypeAlias = LoadProgress  # noqa: Y015

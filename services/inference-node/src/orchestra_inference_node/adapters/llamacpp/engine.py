@@ -14,13 +14,13 @@ from typing import Any
 
 import xllamacpp
 
-from orchestra_errors import InvalidRequest, Unavailable
-from orchestra_inference_node.adapters.gguf import GgufFacts
-from orchestra_inference_node.adapters.llamacpp_chunks import ChunkReader
-from orchestra_inference_node.adapters.llamacpp_request import completion_request
+from orchestra_errors import InvalidRequest, Unavailable, Unsupported
+from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
+from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
+from orchestra_inference_node.adapters.llamacpp.request import completion_request
+from orchestra_inference_node.adapters.llamacpp.unix_http import HttpFailed, UnixHttp
 from orchestra_inference_node.adapters.mailbox import Mailbox
-from orchestra_inference_node.adapters.unix_http import HttpFailed, UnixHttp
-from orchestra_inference_node.domain.drawing import ChatMessage, Draw, End, Idle, Output
+from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, End, Idle, Output, Piece
 from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
 DEFAULT_SLOTS = 4
@@ -35,7 +35,7 @@ class LlamaCppEngine:
 
     def __init__(self, settings: LoadSettings) -> None:
         """Raises RuntimeError without a reason when the file is not one that llama.cpp can load."""
-        file = GgufFacts.read(settings.path)
+        file = GgufFacts.read(Path(settings.path))
         slots = settings.slots or DEFAULT_SLOTS
         trained = file.context_tokens or DEFAULT_CONTEXT
         context = min(settings.context_tokens or DEFAULT_CONTEXT, trained)
@@ -61,18 +61,19 @@ class LlamaCppEngine:
             token_ids_in=True,
             token_ids_out=True,
             deterministic_seed=True,
-            stop_token_ids=True,
         )
 
     @property
     def facts(self) -> EngineFacts:
         return self._facts
 
-    async def tokenize(self, prompt: tuple[ChatMessage, ...] | str) -> tuple[int, ...]:
+    async def tokenize(
+        self, prompt: tuple[ChatMessage, ...] | str, *, special: bool = True
+    ) -> tuple[int, ...]:
         """A text's special tokens are read as such, as in a rendered chat."""
         text = prompt if isinstance(prompt, str) else await self._render(prompt)
         answer = await self._http.post(
-            "/tokenize", {"content": text, "add_special": True, "parse_special": True}
+            "/tokenize", {"content": text, "add_special": special, "parse_special": True}
         )
         return tuple(answer["tokens"])
 
@@ -87,8 +88,17 @@ class LlamaCppEngine:
             raise InvalidRequest.of("chat.messages", f"the model's template refuses them: {error}") from error
         return str(answer["prompt"])
 
-    async def generate(self, draw: Draw, idle_s: float) -> AsyncGenerator[Output]:
+    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[AsyncGenerator[Output], ...]:
         """See the port. The engine's own queue stays empty as long as callers hold slots."""
+        return tuple(self._generate(draw, idle_s) for draw in draws)
+
+    async def embed(self, texts: tuple[str, ...]) -> list[Embedded]:
+        raise Unsupported("embeddings", self._model)
+
+    async def score(self, prompt_ids: tuple[int, ...], target_ids: tuple[int, ...], top: int) -> Piece:
+        raise Unsupported("score", self._model)
+
+    async def _generate(self, draw: Draw, idle_s: float) -> AsyncGenerator[Output]:
         grammar = await self._grammar(draw)
         request = completion_request(draw, grammar, self._facts.context_tokens)
         texts = {token: await self._text_of(token) for token in draw.stop_token_ids}

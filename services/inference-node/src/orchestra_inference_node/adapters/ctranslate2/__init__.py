@@ -1,0 +1,1 @@
+"""Evaluators (CodeT5, GraphCodeBERT) by CTranslate2."""

@@ -1,0 +1,1 @@
+"""exllamav2: the engine of the design, for CUDA cards."""

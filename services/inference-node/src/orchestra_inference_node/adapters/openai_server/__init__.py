@@ -1,0 +1,1 @@
+"""A server that runs already on the host and speaks OpenAI's dialect."""

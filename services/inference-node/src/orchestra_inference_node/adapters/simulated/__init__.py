@@ -1,0 +1,1 @@
+"""An engine that computes nothing: declared speed, memory and failures."""
