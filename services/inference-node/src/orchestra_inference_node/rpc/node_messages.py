@@ -150,11 +150,9 @@ def wanted_of(spec: pb.ModelSpec) -> Wanted:
 
 
 def _capabilities(facts: dict[str, object]) -> node_pb2.Capabilities:
-    out = node_pb2.Capabilities(max_n=MAX_N)
-    for field in node_pb2.Capabilities.DESCRIPTOR.fields:
-        if field.name in facts:
-            setattr(out, field.name, facts[field.name])
-    return out
+    known = {field.name for field in node_pb2.Capabilities.DESCRIPTOR.fields}
+    max_n = MAX_N if facts.get("generate", True) else 0
+    return node_pb2.Capabilities(max_n=max_n, **{name: facts[name] for name in known & facts.keys()})  # type: ignore[arg-type]
 
 
 def _timestamp(seconds: float) -> Timestamp:
