@@ -141,10 +141,8 @@ async def test_specs_are_checked_whole(node: Any) -> None:
 
 async def test_what_is_missing_says_so(node: Any, worker: Any) -> None:
     for client in (node, worker):
-        with pytest.raises(NotYet):
-            await call_unary(client.stub.Embed(pb.EmbedRequest(model="m", texts=["a"])))
-        with pytest.raises(NotYet):
-            await call_unary(client.stub.Score(pb.ScoreRequest(model="m")))
+        with pytest.raises(Unsupported, match="embeddings"):
+            await call_unary(client.stub.Embed(pb.EmbedRequest(model="smollm2-135m", texts=["a"])))
     with pytest.raises(NotYet):
         await call_unary(node.stub.PrefetchModel(pb.PrefetchModelRequest()))
     with pytest.raises(FailedPrecondition, match="daemon"):

@@ -35,6 +35,15 @@ def sampling_defaults(sampling: Sampling) -> Sampling:
     return full
 
 
+def is_neutral(sampling: Sampling, name: str) -> bool:
+    """Whether the field `name` of a Sampling is absent or changes nothing."""
+    value = getattr(sampling, name)
+    field = Sampling.DESCRIPTOR.fields_by_name[name]
+    if not field.has_presence:
+        return not value
+    return not sampling.HasField(name) or (name in _NEUTRAL and value == _NEUTRAL[name])  # type: ignore[arg-type]
+
+
 def is_deterministic(generation: GenerationRequest) -> bool:
     """Whether the same request draws the same text again: greedy, or with a seed.
 

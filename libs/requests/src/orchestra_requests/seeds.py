@@ -28,6 +28,14 @@ def derive_seed(seed: int, index: int) -> int:
     return (base + index) % SEED_LIMIT
 
 
+def seed_in_range(seed: int) -> int:
+    """The seed that an engine draws with: itself below SEED_LIMIT, otherwise folded into that range.
+
+    Drawing with the folded seed draws the same, so it is the one that provenance names.
+    """
+    return _fold(seed)
+
+
 def random_seed() -> int:
     """A fresh seed below SEED_LIMIT."""
     return secrets.randbelow(SEED_LIMIT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +40,18 @@ class EngineFacts:
     """What makes it less than the device could be, for people; found out while loading."""
 
 
+class Outputs(Protocol):
+    """One draw as it comes. An asynchronous generator is one."""
+
+    def __aiter__(self) -> Outputs: ...
+
+    async def __anext__(self) -> Output: ...
+
+    async def aclose(self) -> None:
+        """End the draw, whether or not anything was read of it; return once the engine's slot is free."""
+        ...
+
+
 class Engine(Protocol):
     """One loaded model."""
 
@@ -55,7 +67,7 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[AsyncGenerator[Output], ...]:
+    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[Outputs, ...]:
         """A stream for each draw. The draws differ in their seeds alone and share one prefill where the
         engine can; the caller holds a slot for each.
 

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from orchestra_errors import WorkerLost
 from orchestra_inference_node.domain.drawing import Draw, End, Piece, Prefill
+from orchestra_inference_node.domain.estimating import ServiceTimes
 from orchestra_inference_node.domain.sharing import ProcessorSharing
 from orchestra_inference_node.domain.speed import RecentSpeed
 from orchestra_inference_node.flows.slots import Place, Slots
-from orchestra_inference_node.ports import Engine
+from orchestra_inference_node.ports import Engine, Outputs
 
 # a prefill reports every chunk; this often is enough to see it move
 _PREFILL_EVERY_S = 0.5
@@ -43,6 +44,8 @@ class Working:
 class Spent:
     """What a sample used, kept up to date while it runs. Seconds; None is not known yet."""
 
+    began: float | None = None
+    """When it arrived, on the flow's clock."""
     queued_s: float | None = None
     first_token_s: float | None = None
     total_s: float | None = None
@@ -73,7 +76,7 @@ OpenSpan = Callable[[Draw], AbstractContextManager[Noted]]
 
 
 class SampleFlow:
-    """Draws samples with one engine. `changed` is told when the worker's figures have moved."""
+    """Draws samples with one engine."""
 
     def __init__(
         self,
@@ -86,30 +89,49 @@ class SampleFlow:
     ) -> None:
         self.engine = engine
         self.slots = slots
+        self.clock = clock
         self.speed = RecentSpeed()
+        self._times = ServiceTimes()
         self._sharing = ProcessorSharing()
-        self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._open_span = open_span
 
-    async def draw(self, name: str, draw: Draw, place: Place, spent: Spent) -> AsyncGenerator[SampleEvent]:
-        """Began, Waiting while queued, then Working and pieces, then Ended.
+    def until_first_token(self, prompt_tokens: int) -> float:
+        """Seconds that a new request would need at the least, by what was seen so far."""
+        admission = self.slots.admission
+        return self._times.until_first_token(
+            prompt_tokens, ahead=admission.queued, slots=admission.slots, free=admission.slots_free
+        )
 
-        `name` is unique among what runs; `spent` is written as it goes, so that a caller can account for
-        a sample that
-        failed. Gives `place` back on every way out. Raises what the engine raises.
+    async def queued(self, place: Place, spent: Spent) -> AsyncGenerator[Waiting]:
+        """Waiting until the place is granted. Whoever stops before gives it back."""
+        begin = spent.began = self.clock()
+        wait = 0.0
+        while not await place.wait(wait):
+            yield Waiting(place.ahead, self.clock() - begin)
+            wait = self._heartbeat_s
+        spent.queued_s = self.clock() - begin
+
+    def streams(self, draws: tuple[Draw, ...]) -> tuple[Outputs, ...]:
+        """The engine's streams of draws of one prompt; each is to be given to `draw`, or closed."""
+        return self.engine.generate(draws, self._heartbeat_s)
+
+    async def draw(
+        self, name: str, draw: Draw, stream: Outputs, place: Place, spent: Spent
+    ) -> AsyncGenerator[SampleEvent]:
+        """Working and pieces, then Ended, of a sample whose place is granted.
+
+        `name` is unique among what runs; `spent` is written as it goes, so that a caller can account for a
+        sample that failed. Closes `stream` and gives `place` back on every way out. Raises what the engine
+        raises.
         """
-        begin = self._clock()
+        begin = self.clock()
+        if spent.began is None:
+            spent.began, spent.queued_s = begin, 0.0
         end: End | None = None
         try:
-            yield Began()
-            wait = 0.0
-            while not await place.wait(wait):
-                yield Waiting(place.ahead, self._clock() - begin)
-                wait = self._heartbeat_s
-            spent.queued_s = self._clock() - begin
             with self._sharing_device(name, spent):
-                async with aclosing(self._run(draw, begin, spent)) as events:
+                async with aclosing(stream), aclosing(self._run(draw, stream, begin, spent)) as events:
                     async for event in events:
                         if isinstance(event, End):
                             end = event
@@ -117,50 +139,54 @@ class SampleFlow:
                             yield event
         finally:
             place.leave()
-            spent.total_s = self._clock() - begin
+            spent.total_s = self.clock() - spent.began
         if end is None:
             raise WorkerLost(name, "the engine ended a sample without an end")
+        self._times.ended(self.clock() - begin)
         yield Ended(end, spent)
 
     @contextmanager
     def _sharing_device(self, name: str, spent: Spent) -> Iterator[None]:
-        now = self._clock()
+        now = self.clock()
         self._sharing.enter(name, now)
         self.speed.started(now)
         try:
             yield
         finally:
-            now = self._clock()
+            now = self.clock()
             spent.device_s = self._sharing.leave(name, now)
             self.speed.ended(spent.completion_tokens, now)
 
-    async def _run(self, draw: Draw, begin: float, spent: Spent) -> AsyncGenerator[SampleEvent | End]:
+    async def _run(
+        self, draw: Draw, stream: Outputs, granted: float, spent: Spent
+    ) -> AsyncGenerator[SampleEvent | End]:
         prefill: Prefill | None = Prefill(0, len(draw.prompt_ids), 0)
-        said = begin
+        begin = granted if spent.began is None else spent.began
+        said = granted
         with self._open_span(draw) as span:
-            (stream,) = self.engine.generate((draw,), self._heartbeat_s)
-            async with aclosing(stream) as outputs:
-                async for output in outputs:
-                    now = self._clock()
-                    match output:
-                        case Piece():
-                            if spent.first_token_s is None:
-                                spent.first_token_s = now - begin
-                            prefill = None
-                            spent.completion_tokens += output.tokens
-                            yield output
-                        case Prefill():
-                            prefill = output
-                            spent.prompt_tokens, spent.cached_prompt_tokens = output.total, output.cached
-                            if now - said < _PREFILL_EVERY_S:
-                                continue
-                            yield Working(prefill, now - begin)
-                        case End():
-                            spent.prompt_tokens = output.prompt_tokens
-                            spent.cached_prompt_tokens = output.cached_prompt_tokens
-                            spent.completion_tokens = output.completion_tokens
-                            span.end(output)
-                            yield output
-                        case _:
-                            yield Working(prefill, now - begin)
-                    said = now
+            async for output in stream:
+                now = self.clock()
+                match output:
+                    case Piece():
+                        if spent.first_token_s is None:
+                            spent.first_token_s = now - begin
+                            spent.prompt_tokens = len(draw.prompt_ids)
+                            self._times.first_token(len(draw.prompt_ids), now - granted)
+                        prefill = None
+                        spent.completion_tokens += output.tokens
+                        yield output
+                    case Prefill():
+                        prefill = output
+                        spent.prompt_tokens, spent.cached_prompt_tokens = output.done, output.cached
+                        if now - said < _PREFILL_EVERY_S:
+                            continue
+                        yield Working(prefill, now - begin)
+                    case End():
+                        spent.prompt_tokens = output.prompt_tokens
+                        spent.cached_prompt_tokens = output.cached_prompt_tokens
+                        spent.completion_tokens = output.completion_tokens
+                        span.end(output)
+                        yield output
+                    case _:
+                        yield Working(prefill, now - begin)
+                said = now

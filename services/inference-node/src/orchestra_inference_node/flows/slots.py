@@ -44,7 +44,7 @@ class Slots:
 
     def __init__(self, model: str, admission: Admission, changed: Callable[[], None]) -> None:
         self.admission = admission
-        self._model = model
+        self.model = model
         self._changed = changed
         self._places: dict[int, Place] = {}
         self._room = asyncio.Event()
@@ -53,7 +53,19 @@ class Slots:
         """A place. Raises NoCapacity when every slot and every place in the queue is taken."""
         ticket = self.admission.enter(rank, deadline, in_already=in_already)
         if ticket is None:
-            raise NoCapacity(self._model, RETRY_S)
+            raise NoCapacity(self.model, RETRY_S)
+        return self._place(ticket)
+
+    def spare(self, rank: Rank, most: int) -> list[Place]:
+        """Up to `most` further slots, of those that are free and that nobody waits for."""
+        places: list[Place] = []
+        while len(places) < most and self.admission.slots_free and not self.admission.queued:
+            ticket = self.admission.enter(rank, None, in_already=True)
+            assert ticket is not None
+            places.append(self._place(ticket))
+        return places
+
+    def _place(self, ticket: Ticket) -> Place:
         place = Place(self, ticket)
         self._places[ticket.arrival] = place
         self._changed()

@@ -14,6 +14,7 @@ from orchestra_inference_node.flows.request import Failed, RequestFlow, Sample
 from orchestra_inference_node.flows.sample import Ended
 from orchestra_inference_node.rpc.events import Events
 from orchestra_inference_node.rpc.jobs import Jobs
+from orchestra_inference_node.rpc.naming import of_generation
 from orchestra_rpc import pack_status
 
 MAX_ID = 128
@@ -133,7 +134,7 @@ class WorkerBatch:
                 event = events.of(sample, Failed(error, sample.spent))
             else:
                 event = event_pb2.GenerationEvent(sample_index=index)
-                event.sample_failed.status.CopyFrom(pack_status(error))
+                event.sample_failed.status.CopyFrom(pack_status(of_generation(error)))
             await self._ready.put(Event(correlation_id=item.correlation_id, event=event))
 
 

@@ -55,10 +55,10 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
         return await self._forwarding.count_tokens(request)
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
-        raise NotYet("embedding engines")
+        return await self._forwarding.embed(request)
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
-        raise NotYet("scoring of given texts")
+        return await self._forwarding.score(request)
 
     async def PrefetchModel(
         self, request: pb.PrefetchModelRequest, context: Context

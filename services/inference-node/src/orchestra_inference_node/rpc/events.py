@@ -14,6 +14,7 @@ from orchestra.generation.v1.request_pb2 import GenerationRequest, HopContext
 from orchestra_inference_node.domain.drawing import EndReason, Piece
 from orchestra_inference_node.flows.request import Failed, Sample
 from orchestra_inference_node.flows.sample import Began, Ended, SampleEvent, Spent, Waiting, Working
+from orchestra_inference_node.rpc.naming import of_generation
 from orchestra_requests import sampling_defaults
 from orchestra_rpc import pack_status
 
@@ -49,7 +50,7 @@ class Events:
         out = ev.GenerationEvent(sample_index=sample.index)
         match event:
             case Piece():
-                _fill_delta(out.text_delta, event)
+                fill_delta(out.text_delta, event)
             case Began():
                 self._began_at[sample.index] = _timestamp(time.time())
                 self._fill_provenance(out.started.provenance, sample)
@@ -64,13 +65,15 @@ class Events:
                 finished = out.finished
                 finished.reason = _REASONS[event.end.reason]
                 finished.stop_matched = event.end.stop_matched
+                if event.end.prompt_logprobs is not None:
+                    fill_delta(finished.prompt_logprobs, event.end.prompt_logprobs)
                 _fill_usage(finished.usage, event.spent)
                 self._fill_timings(finished.timings, sample, event.spent)
                 self._fill_provenance(finished.provenance, sample)
                 del self._began_at[sample.index]
             case Failed():
                 failed = out.sample_failed
-                failed.status.CopyFrom(pack_status(event.error))
+                failed.status.CopyFrom(pack_status(of_generation(event.error)))
                 _fill_usage(failed.usage, event.spent)
                 self._fill_provenance(failed.provenance, sample)
         return out
@@ -94,7 +97,8 @@ class Events:
                 field.CopyFrom(_duration(seconds))
 
 
-def _fill_delta(out: ev.TextDelta, piece: Piece) -> None:
+def fill_delta(out: ev.TextDelta, piece: Piece) -> None:
+    """The tokens of a piece into a delta."""
     out.text = piece.text
     out.token_ids.extend(piece.token_ids)
     out.logprobs.extend(piece.logprobs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias, TypeVar
 
 from orchestra.generation.v1 import request_pb2
 from orchestra.inference.v1 import inference_service_pb2 as pb
@@ -20,6 +20,7 @@ from orchestra_rpc import call_stream, call_unary
 
 Stubs: TypeAlias = "Callable[[str, str], pb_grpc.InferenceServiceAsyncStub]"
 Find = Callable[[str], Resident]
+T = TypeVar("T")
 _RETRY_S = 1.0
 # how orchestra_rpc names a peer that ended a call without a word of its own
 _NO_ANSWER = "a peer ("
@@ -38,17 +39,17 @@ class Forwarding:
     ) -> Resident:
         """Raises InvalidRequest without a model's name, NotFound, WrongInstance, or Unavailable while it
         starts."""
-        model = generation.routing.model
+        return self._chosen(generation.routing.model, "generation.routing.model", hop.expected_instance_id)
+
+    def _chosen(self, model: str, field: str, expected: str) -> Resident:
         if not model:
-            raise InvalidRequest.of("generation.routing.model", "must be set")
-        resident = self.serving(model)
-        expected = hop.expected_instance_id
+            raise InvalidRequest.of(field, "must be set")
+        resident = self._serving(model)
         if expected and expected not in (self._instance_id, resident.instance_id):
             raise WrongInstance(expected, resident.instance_id)
         return resident
 
-    def serving(self, model: str) -> Resident:
-        """Raises NotFound, or Unavailable while it does not serve."""
+    def _serving(self, model: str) -> Resident:
         resident = self._find(model)
         if not resident.usable:
             raise Unavailable(
@@ -63,20 +64,36 @@ class Forwarding:
         passed = pb.GenerateRequest(generation=request.generation, hop=request.hop)
         passed.hop.expected_instance_id = resident.instance_id
         try:
-            async with call_stream(
-                self._stubs(resident.address, resident.instance_id).Generate(passed)
-            ) as events:
+            async with call_stream(self._stub(resident).Generate(passed)) as events:
                 async for event in events:
                     yield event
         except OrchestraError as error:
             raise lost_or(error, resident) from error
 
     async def count_tokens(self, request: pb.CountTokensRequest) -> pb.CountTokensResponse:
-        if not request.model:
-            raise InvalidRequest.of("model", "must be set")
-        resident = self.serving(request.model)
+        resident = self._chosen(request.model, "model", "")
+        return await self._unary(resident, self._stub(resident).CountTokens(request))
+
+    async def embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:
+        resident = self._chosen(request.model, "model", request.expected_instance_id)
+        passed = pb.EmbedRequest(
+            model=request.model, texts=request.texts, expected_instance_id=resident.instance_id
+        )
+        return await self._unary(resident, self._stub(resident).Embed(passed))
+
+    async def score(self, request: pb.ScoreRequest) -> pb.ScoreResponse:
+        resident = self._chosen(request.model, "model", request.expected_instance_id)
+        passed = pb.ScoreRequest()
+        passed.CopyFrom(request)
+        passed.expected_instance_id = resident.instance_id
+        return await self._unary(resident, self._stub(resident).Score(passed))
+
+    def _stub(self, resident: Resident) -> pb_grpc.InferenceServiceAsyncStub:
+        return self._stubs(resident.address, resident.instance_id)
+
+    async def _unary(self, resident: Resident, call: Awaitable[T]) -> T:
         try:
-            return await call_unary(self._stubs(resident.address, resident.instance_id).CountTokens(request))
+            return await call_unary(call)
         except OrchestraError as error:
             raise lost_or(error, resident) from error
 

@@ -11,7 +11,14 @@ from orchestra_inference_node.domain.admission import Rank
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw
 from orchestra_inference_node.flows.request import Job, Sample
 from orchestra_inference_node.ports import Engine, EngineFacts
-from orchestra_requests import check_generation, random_seed, sampling_defaults, seed_of_sample
+from orchestra_requests import (
+    check_generation,
+    is_neutral,
+    random_seed,
+    sampling_defaults,
+    seed_in_range,
+    seed_of_sample,
+)
 
 MAX_N = 4096
 _RANKS = {
@@ -79,7 +86,7 @@ class Jobs:
         samples = []
         for position in range(sampling.n):
             index = hop.first_sample_index + position
-            seed = seed_of_sample(base, index, sampling.n)
+            seed = seed_in_range(seed_of_sample(base, index, sampling.n))
             samples.append(Sample(index, uuid.uuid4().hex, _draw(sampling, ids, seed)))
         rank = _RANKS.get(generation.priority, Rank.NORMAL)
         alone = sampling.n == 1 and not one_of_many
@@ -108,6 +115,7 @@ def missing_capabilities(generation: request_pb2.GenerationRequest, facts: Engin
     sampling = generation.sampling
     parts = [part.WhichOneof("content") for message in generation.chat.messages for part in message.parts]
     asked = {
+        "generate": not facts.generate,
         "chat": generation.HasField("chat") and not facts.chat,
         "images": "image" in parts,
         "audio": "audio" in parts,
@@ -120,7 +128,8 @@ def missing_capabilities(generation: request_pb2.GenerationRequest, facts: Engin
         "json_schema": sampling.HasField("json_schema") and not facts.json_schema,
         "grammar": sampling.HasField("grammar") and not facts.grammar,
     }
-    return [name for name, lacking in asked.items() if lacking]
+    missing = [name for name, lacking in asked.items() if lacking]
+    return missing + [name for name in facts.missing_sampling if not is_neutral(sampling, name)]
 
 
 def _draw(sampling: Sampling, ids: tuple[int, ...], seed: int) -> Draw:
@@ -142,4 +151,5 @@ def _draw(sampling: Sampling, ids: tuple[int, ...], seed: int) -> Draw:
         token_ids=sampling.return_token_ids,
         json_schema=sampling.json_schema if sampling.HasField("json_schema") else None,
         grammar=sampling.grammar if sampling.HasField("grammar") else None,
+        prompt_logprobs=sampling.prompt_logprobs if sampling.HasField("prompt_logprobs") else None,
     )

@@ -10,12 +10,15 @@ from typing import Any
 from orchestra.generation.v1.provenance_pb2 import Provenance
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra_errors import FailedPrecondition, NotFound, NotYet, Unsupported, Violations
+from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound, Unsupported, Violations
 from orchestra_inference_node.flows.request import RequestFlow
+from orchestra_inference_node.flows.texts import TextsFlow
 from orchestra_inference_node.ports import Engine
 from orchestra_inference_node.rpc.batch import WorkerBatch
 from orchestra_inference_node.rpc.events import Events
 from orchestra_inference_node.rpc.jobs import Jobs, chat_messages
+from orchestra_inference_node.rpc.naming import of_generation
+from orchestra_inference_node.rpc.texts import Texts
 from orchestra_requests.prompt import check_chat
 from orchestra_rpc import current_deadline
 from orchestra_telemetry import call_trace_id
@@ -24,22 +27,26 @@ Context = Any
 
 
 class WorkerServicer(pb_grpc.InferenceServiceServicer):
-    """Generates and counts; what belongs to the host is answered by the daemon."""
+    """Generates, scores, embeds and counts; what belongs to the host is answered by the daemon."""
 
-    def __init__(self, engine: Engine, flow: RequestFlow, served: Provenance) -> None:
+    def __init__(self, engine: Engine, flow: RequestFlow, texts: TextsFlow, served: Provenance) -> None:
         self._engine = engine
         self._flow = flow
+        self._texts = Texts(texts, served.model, served.revision, served.instance_id)
         self._served = served
         self._jobs = Jobs(engine, served.model, served.instance_id)
 
     async def Generate(
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
-        job = await self._jobs.make(request.generation, request.hop, deadline_at())
-        events = Events(self._served, request.generation, request.hop, call_trace_id())
-        async with aclosing(self._flow.run(job)) as happenings:
-            async for sample, what in happenings:
-                yield pb.GenerateResponse(event=events.of(sample, what))
+        try:
+            job = await self._jobs.make(request.generation, request.hop, deadline_at())
+            events = Events(self._served, request.generation, request.hop, call_trace_id())
+            async with aclosing(self._flow.run(job)) as happenings:
+                async for sample, what in happenings:
+                    yield pb.GenerateResponse(event=events.of(sample, what))
+        except InvalidRequest as error:
+            raise of_generation(error) from error
 
     async def GenerateBatch(
         self, requests: AsyncIterator[pb.GenerateBatchRequest], context: Context
@@ -71,10 +78,10 @@ class WorkerServicer(pb_grpc.InferenceServiceServicer):
         )
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
-        raise NotYet("embedding engines")
+        return await self._texts.embed(request, deadline_at())
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
-        raise NotYet("scoring of given texts")
+        return await self._texts.score(request, deadline_at())
 
     async def PrefetchModel(self, request: Any, context: Context) -> Any:
         raise self._ask_the_daemon()

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from orchestra_inference_node.domain.drawing import Draw, End
 from orchestra_inference_node.flows.request import RequestFlow
 from orchestra_inference_node.flows.sample import OpenSpan, SampleFlow
 from orchestra_inference_node.flows.slots import Slots
+from orchestra_inference_node.flows.texts import TextsFlow
 from orchestra_inference_node.ports import Engine
 from orchestra_inference_node.rpc.worker_servicer import WorkerServicer
 from orchestra_inference_node.worker.link import Reports, follow_orders
@@ -44,8 +45,10 @@ async def run_worker(order: Order, engine: Engine, reports: Reports) -> int:
         engine, slots, time.monotonic, heartbeat_s=order.heartbeat_s, open_span=engine_spans(order, engine)
     )
     status.watch(samples)
-    servicer = WorkerServicer(engine, RequestFlow(samples, unexpected), served_by(order, engine))
-    await warm_up(samples, reports)
+    servicer = WorkerServicer(
+        engine, RequestFlow(samples, unexpected), TextsFlow(engine, slots), served_by(order, engine)
+    )
+    await warm_up(engine, reports)
     async with AsyncExitStack() as stack:
         server = await first_free(stack, order, servicer, telemetry)
         reports.send("ready", address=f"{order.host}:{server.port}", facts=asdict(engine.facts))
@@ -77,13 +80,17 @@ def served_by(order: Order, engine: Engine) -> Provenance:
     )
 
 
-async def warm_up(samples: SampleFlow, reports: Reports) -> None:
-    """Draw one token, so that the first caller does not wait for what the engine makes on its first."""
+async def warm_up(engine: Engine, reports: Reports) -> None:
+    """Use the engine once, so that the first caller does not wait for what it makes on its first use."""
     reports.send("warming")
-    ids = await samples.engine.tokenize("Hello")
-    (stream,) = samples.engine.generate((Draw(prompt_ids=ids, seed=0, max_tokens=1),), idle_s=60.0)
-    async for _ in stream:
-        pass
+    if not engine.facts.generate:
+        await engine.embed(("Hello",))
+        return
+    ids = await engine.tokenize("Hello")
+    (stream,) = engine.generate((Draw(prompt_ids=ids, seed=0, max_tokens=1),), idle_s=60.0)
+    async with aclosing(stream):
+        async for _ in stream:
+            pass
 
 
 def is_taken(host: str, port: int) -> bool:
