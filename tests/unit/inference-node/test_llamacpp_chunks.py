@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -14,15 +13,15 @@ from orchestra_inference_node.adapters.llamacpp.request import completion_reques
 from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Piece, Prefill
 
 
-def chunk(**said: Any) -> bytes:
-    return json.dumps({"choices": [{}], "__verbose": {"stop": False} | said}).encode()
+def chunk(**said: Any) -> dict[str, Any]:
+    return {"stop": False} | said
 
 
-def token(text: str, token_id: int, predicted: int, **more: Any) -> bytes:
+def token(text: str, token_id: int, predicted: int, **more: Any) -> dict[str, Any]:
     return chunk(content=text, tokens=[token_id], tokens_predicted=predicted, tokens_evaluated=3, **more)
 
 
-def end(kind: str, predicted: int, word: str = "") -> bytes:
+def end(kind: str, predicted: int, word: str = "") -> dict[str, Any]:
     return chunk(
         stop=True, stop_type=kind, stopping_word=word, tokens_predicted=predicted, tokens_evaluated=3
     )
@@ -92,11 +91,10 @@ def test_tokens_that_the_engine_kept_to_itself_are_counted_and_never_invented() 
 
 def test_errors_become_kinds() -> None:
     bad = {"error": {"code": 400, "message": "failed to parse grammar", "type": "invalid_request_error"}}
-    with pytest.raises(InvalidRequest) as refused:
-        reader(grammar="(").read(json.dumps(bad).encode())
-    assert refused.value.violations[0].field == "sampling.grammar"
-    with pytest.raises(Unavailable):
-        reader().read(b'{"error": {"code": 500, "message": "decode failed"}}')
+    refused = reader(grammar="(").error(bad)
+    assert isinstance(refused, InvalidRequest)
+    assert refused.violations[0].field == "sampling.grammar"
+    assert isinstance(reader().error({"error": {"code": 500, "message": "decode failed"}}), Unavailable)
 
 
 def test_every_sampling_field_is_set_in_the_engines_words() -> None:

@@ -36,6 +36,9 @@ class EngineFacts:
     score: bool = False
     missing_sampling: tuple[str, ...] = ()
     """Fields of Sampling that the engine cannot set to other than neutral."""
+    forks: bool = False
+    """Draws that are handed over together share one prefill, and afterwards only the first one's slot still
+    holds the prompt."""
     degraded: str = ""
     """What makes it less than the device could be, for people; found out while loading."""
 

@@ -110,7 +110,8 @@ class _Squad:
 
     Whenever a slot is granted, those that are free besides are taken as well and the engine is given that
     many draws together, so that it computes the prompt once. A slot that a sample leaves goes to others that
-    wait first; the engine still has the prompt in it for the next of ours.
+    wait first; then the next of ours finds the prompt in it. Where forks do not keep it, only the one that
+    led them goes on, with the slots that are free by then.
     """
 
     def __init__(
@@ -142,15 +143,15 @@ class _Squad:
         for place in self._places:
             place.leave()
 
-    def _spawn(self, work: AsyncGenerator[RequestEvent]) -> None:
-        task = asyncio.create_task(self._work(work), name="sample")
+    def _spawn(self, work: AsyncGenerator[RequestEvent], *, goes_on: bool = True) -> None:
+        task = asyncio.create_task(self._work(work, goes_on=goes_on), name="sample")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, first: AsyncGenerator[RequestEvent]) -> None:
+    async def _work(self, first: AsyncGenerator[RequestEvent], *, goes_on: bool = True) -> None:
         await self._pass_on(first)
         slots = self._samples.slots
-        while self._left:
+        while goes_on and self._left:
             # the limit of the queue is on requests, and this one is in
             place = slots.enter(self._job.rank, self._job.deadline, in_already=True)
             self._places.add(place)
@@ -181,7 +182,7 @@ class _Squad:
                 yield one, self._failed(one, error)
             return
         for one, stream, own in list(zip(gang, streams, places, strict=True))[1:]:
-            self._spawn(self._follow(one, stream, own))
+            self._spawn(self._follow(one, stream, own), goes_on=not self._samples.engine.facts.forks)
         async for event in self._draw(sample, streams[0], place):
             yield event
 

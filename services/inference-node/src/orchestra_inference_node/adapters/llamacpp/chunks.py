@@ -1,8 +1,7 @@
-"""What llama.cpp's server streams, read into pieces. Pure: bytes in, outputs out."""
+"""What llama.cpp's server streams, read into pieces. Pure: values in, outputs out."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,29 +16,34 @@ _LEAST_PROBABILITY = 1.2e-38
 class ChunkReader:
     """Reads the chunks of one sample in order. `ended` is set once the sample has its End."""
 
-    def __init__(self, draw: Draw, model: str, stop_texts: Mapping[int, str]) -> None:
-        """`stop_texts` gives the text of each of the draw's stop tokens."""
+    def __init__(
+        self, draw: Draw, model: str, stop_texts: Mapping[int, str], *, forked: bool = False
+    ) -> None:
+        """`stop_texts` gives the text of each of the draw's stop tokens. `forked`: the engine copied the
+        computed prompt from another sample."""
         self._draw = draw
         self._model = model
         self._stop_texts = stop_texts
         self._seen = 0
-        self._cached = 0
+        self._cached = len(draw.prompt_ids) if forked else 0
+        self._forked = forked
         self.ended = False
 
-    def read(self, chunk: bytes) -> list[Output]:
-        """What the chunk says. Raises an OrchestraError for an error chunk."""
-        data = json.loads(chunk)
-        if "error" in data or "choices" not in data:
-            raise engine_error(data.get("error", data), self._draw, self._model)
-        said = data["__verbose"]
+    def read(self, said: Mapping[str, Any]) -> list[Output]:
+        """What a chunk says."""
         if (progress := said.get("prompt_progress")) is not None:
-            self._cached = progress["cache"]
-            return [Prefill(progress["processed"], progress["total"], progress["cache"])]
+            if not self._forked:
+                self._cached = progress["cache"]
+            return [Prefill(progress["processed"], progress["total"], self._cached)]
         if said["stop"]:
             return [self._end(said)]
         return self._token(said)
 
-    def _token(self, said: dict[str, Any]) -> list[Output]:
+    def error(self, data: Mapping[str, Any]) -> OrchestraError:
+        """What an error chunk means."""
+        return engine_error(data.get("error", data), self._draw, self._model)
+
+    def _token(self, said: Mapping[str, Any]) -> list[Output]:
         tokens: list[int] = said["tokens"]
         predicted: int = said["tokens_predicted"]
         missed = predicted - self._seen - len(tokens)
@@ -75,7 +79,7 @@ class ChunkReader:
                     )
                 )
 
-    def _end(self, said: dict[str, Any]) -> End:
+    def _end(self, said: Mapping[str, Any]) -> End:
         self.ended = True
         limit = self._draw.max_tokens
         match said["stop_type"]:
@@ -92,7 +96,7 @@ class ChunkReader:
                 reason = EndReason.STOP
         return self._count(reason, said.get("stopping_word", ""), said)
 
-    def _count(self, reason: EndReason, matched: str, said: dict[str, Any]) -> End:
+    def _count(self, reason: EndReason, matched: str, said: Mapping[str, Any]) -> End:
         return End(
             reason=reason,
             stop_matched=matched,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import secrets
-from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +11,13 @@ from typing import Any
 
 import xllamacpp
 
-from orchestra_errors import InvalidRequest, Unavailable, Unsupported
-from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
+from orchestra_errors import InvalidRequest, Unsupported
 from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
-from orchestra_inference_node.adapters.llamacpp.request import completion_request
+from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
+from orchestra_inference_node.adapters.llamacpp.runs import Run, RunStream
+from orchestra_inference_node.adapters.llamacpp.scoring import Scorer
 from orchestra_inference_node.adapters.llamacpp.unix_http import HttpFailed, UnixHttp
-from orchestra_inference_node.adapters.mailbox import Mailbox
-from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, End, Idle, Output, Piece
+from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece, TopTokens
 from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
 DEFAULT_SLOTS = 4
@@ -45,6 +42,7 @@ class LlamaCppEngine:
         self._server = xllamacpp.Server(_params(settings, slots, context, socket, key))
         self._http = UnixHttp(socket, key)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="engine")
+        self._vocabulary = file.vocabulary
         self._stop_texts: dict[int, str] = {}
         self._proven: set[str] = set()
         self._facts = EngineFacts(
@@ -55,12 +53,14 @@ class LlamaCppEngine:
             chat=settings.chat and file.has_chat_template,
             logprobs=True,
             max_top_logprobs=20,
-            prompt_logprobs=False,
+            prompt_logprobs=True,
             json_schema=True,
             grammar=True,
             token_ids_in=True,
             token_ids_out=True,
             deterministic_seed=True,
+            score=True,
+            forks=True,
         )
 
     @property
@@ -88,35 +88,40 @@ class LlamaCppEngine:
             raise InvalidRequest.of("chat.messages", f"the model's template refuses them: {error}") from error
         return str(answer["prompt"])
 
-    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[AsyncGenerator[Output], ...]:
+    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[RunStream, ...]:
         """See the port. The engine's own queue stays empty as long as callers hold slots."""
-        return tuple(self._generate(draw, idle_s) for draw in draws)
+        runs = [draws] if forks(draws) else [(draw,) for draw in draws]
+        return tuple(stream for run in runs for stream in self._run(run).streams(idle_s))
+
+    def _run(self, draws: tuple[Draw, ...]) -> Run:
+        return Run(draws, self._model, self._server, self._threads, self._prepare, self._prompt_logprobs)
+
+    async def _prepare(self, draws: tuple[Draw, ...]) -> tuple[dict[str, Any], dict[int, str]]:
+        first = draws[0]
+        request = completion_request(first, await self._grammar(first), self._facts.context_tokens)
+        if len(draws) > 1:
+            request["n_cmpl"] = len(draws)
+        return request, {token: await self._text_of(token) for token in first.stop_token_ids}
+
+    async def _prompt_logprobs(self, draw: Draw) -> Piece:
+        top = draw.prompt_logprobs or 0
+        scored = await self.score(draw.prompt_ids[:1], draw.prompt_ids[1:], top)
+        scored.token_ids.insert(0, draw.prompt_ids[0])
+        scored.logprobs.insert(0, 0.0)
+        if top:
+            scored.top.insert(0, TopTokens((), (), ()))
+        return scored
 
     async def embed(self, texts: tuple[str, ...]) -> list[Embedded]:
         raise Unsupported("embeddings", self._model)
 
     async def score(self, prompt_ids: tuple[int, ...], target_ids: tuple[int, ...], top: int) -> Piece:
-        raise Unsupported("score", self._model)
-
-    async def _generate(self, draw: Draw, idle_s: float) -> AsyncGenerator[Output]:
-        grammar = await self._grammar(draw)
-        request = completion_request(draw, grammar, self._facts.context_tokens)
-        texts = {token: await self._text_of(token) for token in draw.stop_token_ids}
-        run = _Run(ChunkReader(draw, self._model, texts), Mailbox(), self._model)
-        payload = json.dumps(request).encode()
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._threads, run.drive, self._server, payload)
-        try:
-            while True:
-                item = await run.box.get(idle_s)
-                if isinstance(item, Exception):
-                    raise item
-                yield Idle() if item is None else item
-                if isinstance(item, End):
-                    return
-        finally:
-            run.cancelled = True
-            await asyncio.shield(done)
+        """See the port. The engine tells no logprobs of what it is given, so it is made to draw the target:
+        a token takes as long as one that is generated."""
+        beyond = next((one for one in (*prompt_ids, *target_ids) if not 0 <= one < self._vocabulary), None)
+        if beyond is not None:
+            raise InvalidRequest.of("token_ids", f"{beyond} is no token of {self._model}")
+        return await Scorer(self._model, self._server, self._threads).score(prompt_ids, target_ids, top)
 
     async def _grammar(self, draw: Draw) -> str:
         if draw.grammar is not None:
@@ -171,38 +176,6 @@ class LlamaCppEngine:
     async def close(self) -> None:
         """The weights are freed with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-class _Run:
-    """One sample between the engine's thread and the loop."""
-
-    def __init__(self, reader: ChunkReader, box: Mailbox, model: str) -> None:
-        self.reader = reader
-        self.box = box
-        self.cancelled = False
-        self._model = model
-        self._failed = False
-
-    def drive(self, server: Any, payload: bytes) -> None:
-        """In a thread: returns when the engine has let go of the slot."""
-        server.handle_completions(payload, self._on_chunk)
-        if not (self.reader.ended or self.cancelled or self._failed):
-            self.box.put(
-                Unavailable(f"the engine of {self._model} (it stopped without a finish)", retry_after=1.0)
-            )
-
-    def _on_chunk(self, chunk: bytes) -> bool:
-        """True ends the sample in the engine. An exception here would be swallowed by the binding."""
-        if self.cancelled:
-            return True
-        try:
-            for output in self.reader.read(chunk):
-                self.box.put(output)
-        except Exception as error:
-            self._failed = True
-            self.box.put(error)
-            return True
-        return self.reader.ended
 
 
 def _params(settings: LoadSettings, slots: int, context: int, socket: Path, key: str) -> Any:

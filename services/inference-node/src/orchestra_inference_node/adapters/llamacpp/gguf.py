@@ -36,6 +36,8 @@ class GgufFacts:
     context_tokens: int | None
     quantization: str
     has_chat_template: bool
+    vocabulary: int = 0
+    """How many tokens there are."""
 
     @classmethod
     def read(cls, path: Path) -> GgufFacts:
@@ -57,11 +59,12 @@ class GgufFacts:
             context_tokens=int(length) if length else None,
             quantization=_FILE_TYPES.get(metadata.get("general.file_type", -1), ""),
             has_chat_template=bool(metadata.get("tokenizer.chat_template")),
+            vocabulary=metadata.get("tokenizer.ggml.tokens", 0),
         )
 
 
 def _read_head(data: mmap.mmap) -> dict[str, Any] | None:
-    """Metadata without its arrays; None when the file ends before its last tensor does."""
+    """Metadata, of arrays their length alone; None when the file ends before its last tensor does."""
     cursor = _Cursor(data, 4)
     if cursor.number("I") not in _VERSIONS:
         raise KeyError("version")
@@ -69,9 +72,7 @@ def _read_head(data: mmap.mmap) -> dict[str, Any] | None:
     metadata: dict[str, Any] = {}
     for _ in range(pairs):
         key = cursor.text()
-        value = cursor.value(cursor.number("I"))
-        if value is not None:
-            metadata[key] = value
+        metadata[key] = cursor.value(cursor.number("I"))
     end = 0
     for _ in range(tensors):
         cursor.text()
@@ -117,4 +118,4 @@ class _Cursor:
                 self.at += length
         else:
             self.at += struct.calcsize(_SCALARS[inner]) * count
-        return None
+        return count

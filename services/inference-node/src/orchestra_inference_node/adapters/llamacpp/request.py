@@ -53,6 +53,47 @@ def completion_request(draw: Draw, grammar: str, context_tokens: int) -> dict[st
     }
 
 
+def forks(draws: tuple[Draw, ...]) -> bool:
+    """Whether the engine can draw them as forks of one computed prompt.
+
+    It counts the forks' seeds up by itself, and cannot end one of them at a token of ours.
+    """
+    first = draws[0]
+    counted = all(engine_seed(draw.seed) == engine_seed(first.seed) + at for at, draw in enumerate(draws))
+    return len(draws) > 1 and counted and not first.stop_token_ids
+
+
+def scoring_request(prompt: tuple[int, ...], target: tuple[int, ...], top: int) -> dict[str, Any]:
+    """A request that draws exactly the target and tells the model's own logprobs.
+
+    It fails at a token that ends an answer: no grammar can ask for one.
+    """
+    literals = " ".join(f"<[{token}]>" for token in target)
+    return _scoring(prompt, top) | {"grammar": f"root ::= {literals}", "n_predict": len(target)}
+
+
+def forcing_request(prompt: tuple[int, ...], token: int, top: int) -> dict[str, Any]:
+    """A request that draws the one token whatever it is, and tells the model's own logprob of it."""
+    return _scoring(prompt, top) | {"logit_bias": [[token, 1e4]], "n_predict": 1}
+
+
+def _scoring(prompt: tuple[int, ...], top: int) -> dict[str, Any]:
+    return {
+        "prompt": list(prompt),
+        "stream": True,
+        "verbose": True,
+        "return_tokens": True,
+        "return_progress": True,
+        "cache_prompt": True,
+        "samplers": ["temperature"],
+        "temperature": 1.0,
+        "seed": 0,
+        "n_probs": max(1, top),
+        # before the grammar or the bias, which only force the choice
+        "post_sampling_probs": False,
+    }
+
+
 def engine_seed(seed: int) -> int:
     """A contract's 64-bit seed as the engine's 32 bits."""
     folded = seed if seed < _RANDOM_SEED else (seed ^ (seed >> 32)) % _RANDOM_SEED
