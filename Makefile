@@ -105,6 +105,10 @@ bench-footprint: setup ## how soon the mesh is ready and how much memory it take
 bench-cancel: setup models ## how soon a slot is free once its caller has gone; last line is JSON
 	@$(BIN)/python tests/bench/cancel.py
 
+.PHONY: bench-inference
+bench-inference: setup models ## throughput and first token of the node's gRPC against the engine alone; last line is JSON
+	@$(BIN)/python tests/bench/inference.py
+
 bench-%: setup models
 	@[ -f tests/bench/$*.py ] || { echo "make $@: there is no tests/bench/$*.py" >&2; exit 1; }
 	@$(BIN)/python tests/bench/$*.py

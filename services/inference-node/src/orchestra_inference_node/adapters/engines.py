@@ -8,22 +8,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
-from orchestra_inference_node.adapters.ctranslate2.entry import ENTRY as CTRANSLATE2
-from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
-from orchestra_inference_node.adapters.exllamav2.entry import ENTRY as EXLLAMAV2
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
-from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
-from orchestra_inference_node.adapters.simulated.entry import ENTRY as SIMULATED
 from orchestra_inference_node.ports import Engine, LoadSettings
 
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
-    "exllamav2": EXLLAMAV2,
-    "encoder": ENCODER,
-    "ctranslate2": CTRANSLATE2,
-    "openai-server": OPENAI_SERVER,
-    "simulated": SIMULATED,
 }
 
 

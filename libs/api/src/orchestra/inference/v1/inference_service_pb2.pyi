@@ -64,11 +64,11 @@ class ModelSpec(_message.Message):
     model: _builtins.str
     """The catalogue's name."""
     path: _builtins.str
-    """File or folder on the host; for openai-server the base URL of the server; empty for simulated."""
+    """File or folder on the host."""
     expected_revision: _builtins.str
     """"sha256:" and digest; checked before loading. Empty: computed and reported, not compared."""
     engine: _builtins.str
-    """auto, llamacpp, exllamav2, encoder, ctranslate2, openai-server or simulated. auto takes the best that the device and the files allow."""
+    """auto, or the name of an engine that is installed (today llamacpp). auto takes the best that the device allows."""
     context_tokens: _builtins.int
     """Tokens of context per request. Absent: what the model's file says, within the deployment's bound."""
     slots: _builtins.int

@@ -1,1 +1,0 @@
-"""Evaluators (CodeT5, GraphCodeBERT) by CTranslate2."""

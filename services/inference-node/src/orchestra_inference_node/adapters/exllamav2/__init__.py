@@ -1,1 +1,0 @@
-"""exllamav2: the engine of the design, for CUDA cards."""

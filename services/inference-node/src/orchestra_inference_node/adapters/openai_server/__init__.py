@@ -1,1 +1,0 @@
-"""A server that runs already on the host and speaks OpenAI's dialect."""

@@ -1,1 +1,0 @@
-"""An engine that computes nothing: declared speed, memory and failures."""
