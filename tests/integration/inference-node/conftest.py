@@ -172,6 +172,18 @@ async def worker(node: Client) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
+def worker_of() -> Callable[[Client], object]:
+    """Opens a client of a node's only worker."""
+
+    @asynccontextmanager
+    async def connect(node: Client) -> AsyncIterator[Client]:
+        async with client_of((await node.worker()).address) as client:
+            yield client
+
+    return connect
+
+
+@pytest.fixture
 async def own_node(tmp_path: Path) -> AsyncIterator[tuple[NodeProcess, Client]]:
     """A daemon of the test's own, for tests that kill."""
     process = start_node(tmp_path)
