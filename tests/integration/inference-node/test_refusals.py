@@ -64,7 +64,7 @@ async def test_what_the_model_cannot_do_is_refused_by_name(worker: Any) -> None:
     asked.generation.tools.add(name="look")
     with pytest.raises(Unsupported) as refused:
         await worker.events(asked)
-    assert refused.value.metadata["capability"] == "images, tools, prompt_logprobs"
+    assert refused.value.metadata["capability"] == "images, tools"
 
 
 async def test_a_base_model_does_not_chat(node: Any) -> None:

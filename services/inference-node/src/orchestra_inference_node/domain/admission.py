@@ -93,6 +93,11 @@ class Admission:
             return first
         return None
 
+    def ahead_of_new(self, rank: Rank, deadline: float | None) -> int:
+        """How many would wait in front of a request that came now."""
+        new = Ticket(rank, float("inf") if deadline is None else deadline, self._arrivals + 1)
+        return self.ahead_of(new)
+
     def ahead_of(self, ticket: Ticket) -> int:
         """How many wait in front of a waiting ticket."""
         return sum(1 for other in self._waiting if other < ticket and not other.left)

@@ -78,7 +78,8 @@ class RequestFlow:
         """Raises NoCapacity when not even the first token can come before the deadline."""
         if job.deadline is None:
             return
-        needed = self.samples.until_first_token(len(job.samples[0].draw.prompt_ids))
+        prompt = len(job.samples[0].draw.prompt_ids)
+        needed = self.samples.until_first_token(prompt, job.rank, job.deadline)
         if self.samples.clock() + needed > job.deadline:
             raise NoCapacity(self.samples.slots.model, retry_after=max(1.0, round(needed, 1)))
 

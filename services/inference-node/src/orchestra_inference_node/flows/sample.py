@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestra_errors import WorkerLost
+from orchestra_inference_node.domain.admission import Rank
 from orchestra_inference_node.domain.drawing import Draw, End, Piece, Prefill
 from orchestra_inference_node.domain.estimating import ServiceTimes
 from orchestra_inference_node.domain.sharing import ProcessorSharing
@@ -96,11 +97,14 @@ class SampleFlow:
         self._heartbeat_s = heartbeat_s
         self._open_span = open_span
 
-    def until_first_token(self, prompt_tokens: int) -> float:
+    def until_first_token(self, prompt_tokens: int, rank: Rank, deadline: float | None) -> float:
         """Seconds that a new request would need at the least, by what was seen so far."""
         admission = self.slots.admission
         return self._times.until_first_token(
-            prompt_tokens, ahead=admission.queued, slots=admission.slots, free=admission.slots_free
+            prompt_tokens,
+            ahead=admission.ahead_of_new(rank, deadline),
+            slots=admission.slots,
+            free=admission.slots_free,
         )
 
     async def queued(self, place: Place, spent: Spent) -> AsyncGenerator[Waiting]:

@@ -87,6 +87,7 @@ class Texts:
         found = Violations()
         limit = self._flow.engine.facts.context_tokens
         for position, item in enumerate(items):
+            found.require(bool(item.prompt_ids), f"items[{position}].context", "has no tokens")
             found.require(bool(item.target_ids), f"items[{position}].target", "has no tokens")
             length = len(item.prompt_ids) + len(item.target_ids)
             found.require(
