@@ -107,8 +107,8 @@ budgets:
     assert told == [
         "x.yaml:4:5 nodes[0].adress: unknown key (did you mean address?)",
         "x.yaml:5:14 nodes[0].address: '127.0.0.1:70000' is not host:port with a port of 1 to 65535",
-        "x.yaml:6:13 nodes[0].engine: must be one of auto, exllamav2, llamacpp, encoder, openai-server,"
-        " simulated (did you mean llamacpp?)",
+        "x.yaml:6:13 nodes[0].engine: must be one of auto, exllamav2, llamacpp, encoder, ctranslate2,"
+        " openai-server, simulated (did you mean llamacpp?)",
         "x.yaml:7:31 nodes[0].devices[0].memory: '3 apples' is not a size; write bytes or for example 24GB",
         "x.yaml:8:16 nodes[0].reserved[0]: there is no device of this node 'e'",
         "x.yaml:9:9 nodes[1].id: 'a' is already used by another entry",
