@@ -130,6 +130,7 @@ def test_a_fallback_comes_after_every_replica_of_the_named_model_and_needs_leave
         (Job(model="a"), local("a", serving=False, state="loading"), "UNAVAILABLE"),
         (Job(model="a", needs=frozenset({"chat"})), local("a"), "CAPABILITY_MISSING"),
         (Job(model="a", least_prompt_tokens=2048), local("a"), "CAPABILITY_MISSING"),
+        (Job(), local("a", abilities=Abilities(generate=False)), "CAPABILITY_MISSING"),
         (Job(model="a", variant="a-8bit"), local("a", served_as="a-4bit"), "NO_ELIGIBLE_TARGET"),
         (
             Job(model="e"),

@@ -140,6 +140,7 @@ def _with_worker(target: Target, worker: node_pb2.Worker) -> Target:
             max_n=able.max_n or None,
             can=frozenset(name for name in _CAN if getattr(able, name)),
             deterministic_seed=able.deterministic_seed,
+            generate=able.generate or not able.HasField("generate"),
             known=worker.HasField("capabilities"),
         ),
         slots_total=worker.slots_total,

@@ -113,6 +113,8 @@ def _by_state(target: Target) -> Out | None:
 
 def _by_ability(job: Job, target: Target) -> Out | None:
     able = target.abilities
+    if not able.generate:
+        return Out("CAPABILITY_MISSING", "it does not generate")
     missing = sorted(job.needs - able.can) if able.known else []
     if missing:
         return Out("CAPABILITY_MISSING", f"cannot do {', '.join(missing)}")

@@ -20,6 +20,8 @@ class Abilities:
     """Of: chat, logprobs, prompt_logprobs, json_schema, grammar, token_ids_in, token_ids_out, tools, images,
     audio."""
     deterministic_seed: bool = False
+    generate: bool = True
+    """False: it only embeds or scores."""
     known: bool = True
     """False: nothing of `can` was declared."""
 

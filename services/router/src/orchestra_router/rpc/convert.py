@@ -122,6 +122,7 @@ def _capabilities(able: Abilities) -> node_pb2.Capabilities:
         max_top_logprobs=able.max_top_logprobs or 0,
         max_n=able.max_n or 0,
         deterministic_seed=able.deterministic_seed,
+        generate=able.generate,
     )
     for name in _FLAGS:
         setattr(told, name, name in able.can)
