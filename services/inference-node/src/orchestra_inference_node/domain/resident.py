@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from orchestra_errors import OrchestraError
 from orchestra_inference_node.domain.restarts import Restarts
 
 
@@ -76,6 +77,8 @@ class Resident:
     serving_since: float | None = None
     started_at: float = 0.0
     cut_calls: int = 0
+    failure: OrchestraError | None = None
+    """What the process said before it ended, when it was a kind of ours."""
 
     def starts(self, instance_id: str, now: float) -> None:
         """A new process is about to hold the model; `now` is wall time."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from orchestra_errors import FailedPrecondition, NotFound, OrchestraError
+from orchestra_errors import FailedPrecondition, FieldViolation, NotFound, OrchestraError, rebuild
 from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.placing import Placed
@@ -178,7 +178,9 @@ class Residency:
             and resident.restarts.total == 0
             and resident.state is not State.DRAINING
         ):
-            raise FailedPrecondition(f"model {resident.wanted.model}", f"its worker did not start: {because}")
+            raise resident.failure or FailedPrecondition(
+                f"model {resident.wanted.model}", f"its worker did not start: {because}"
+            )
         return because
 
     async def _watch_loading(self, held: _Held, handle: WorkerHandle) -> None:
@@ -213,6 +215,10 @@ class Residency:
                 resident.tokens_per_second = speed if isinstance(speed, float) else None
             case {"at": "cut", "calls": int(calls)}:
                 resident.cut_calls = calls
+            case {"at": "failed", "why": str(why), "kind": dict(kind)}:
+                fields = [FieldViolation(*one) for one in kind["fields"]]
+                resident.failure = rebuild(kind["reason"], why, kind["metadata"], None, fields, kind["code"])
+                return why
             case {"at": "failed", "why": str(why)}:
                 return why
         return ""

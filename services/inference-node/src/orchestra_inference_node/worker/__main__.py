@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Literal, cast
 
+import structlog
+
 from orchestra_errors import OrchestraError
 from orchestra_inference_node.adapters.engines import open_engine
 from orchestra_inference_node.worker.app import run_worker
@@ -30,9 +32,19 @@ def main() -> int:
         engine = open_engine(order.engine, order.load_settings())
         return asyncio.run(run_worker(order, engine, reports))
     except OrchestraError as error:
-        reports.send("failed", why=error.message)
-    except (RuntimeError, PortInUse, OSError) as error:
+        fields = [(one.field, one.description) for one in error.violations]
+        kind = {
+            "reason": error.reason,
+            "metadata": error.metadata,
+            "fields": fields,
+            "code": error.status_code,
+        }
+        reports.send("failed", why=error.message, kind=kind)
+    except PortInUse as error:
         reports.send("failed", why=str(error))
+    except Exception as error:
+        structlog.get_logger().exception("load failed")
+        reports.send("failed", why=str(error) or type(error).__name__)
     return 1
 
 
