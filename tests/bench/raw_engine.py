@@ -16,7 +16,7 @@ from typing import Any
 import xllamacpp
 
 
-def load(path: str, slots: int, context: int, threads: int) -> Any:
+def load(path: str, folder: str, slots: int, context: int, threads: int) -> Any:
     """A server with the settings that the node gives it."""
     params = xllamacpp.CommonParams()
     params.model.path = path
@@ -25,7 +25,7 @@ def load(path: str, slots: int, context: int, threads: int) -> Any:
     params.n_parallel = slots
     params.n_batch = params.n_ubatch = 128
     params.cache_ram_mib = 0
-    params.hostnames = [f"{tempfile.mkdtemp()}/raw.sock"]
+    params.hostnames = [f"{folder}/raw.sock"]
     params.ui = False
     params.warmup = False
     params.verbosity = -1
@@ -60,7 +60,11 @@ class Request:
 
 def main() -> None:
     path, prompt, slots, context, threads = sys.argv[1:6]
-    server = load(path, int(slots), int(context), int(threads))
+    with tempfile.TemporaryDirectory(prefix="raw-engine-") as folder:
+        serve(load(path, folder, int(slots), int(context), int(threads)), prompt)
+
+
+def serve(server: Any, prompt: str) -> None:
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -83,8 +83,9 @@ async def test_everything_wrong_is_named_at_once(node: Any, worker: Any) -> None
         await call_unary(node.stub.Score(pb.ScoreRequest(model=MODEL)))
     with pytest.raises(NotFound):
         await call_unary(node.stub.Score(pb.ScoreRequest(model="nobody")))
-    with pytest.raises(InvalidRequest, match="no token"):
+    with pytest.raises(InvalidRequest, match=r"items\[1\].*no token"):
         wrong = pb.ScoreRequest(model=MODEL)
+        wrong.items.add(text="a", target_text="b")
         wrong.items.add(text="a").target_token_ids.ids.append(10**6)
         await call_unary(worker.stub.Score(wrong))
     with pytest.raises(InvalidRequest, match="context"):

@@ -67,10 +67,17 @@ async def test_a_cancelled_request_leaves_no_slot_and_others_go_on(node: Any, wo
         )
 
 
-async def test_a_request_of_many_samples_does_not_go_before_those_that_wait(worker: Any) -> None:
-    many = asyncio.create_task(worker.events(worker.ask(PROMPT + "d", n=12, max_tokens=24)))
-    await asyncio.sleep(0)
-    alone = asyncio.create_task(worker.events(worker.ask("1, 2, 3,", max_tokens=2)))
-    first, _ = await asyncio.wait([many, alone], return_when=asyncio.FIRST_COMPLETED)
-    assert first == {alone}
-    assert sum(event.HasField("finished") for event in await many) == 12
+async def test_a_request_of_many_samples_lets_those_that_wait_go_first(worker: Any) -> None:
+    many = worker.ask(PROMPT + "d", n=12, max_tokens=24)
+    finished = 0
+    alone: asyncio.Task[Any] | None = None
+    async with call_stream(worker.stub.Generate(many)) as answers:
+        async for answer in answers:
+            finished += answer.event.HasField("finished")
+            if alone is None and answer.event.HasField("text_delta"):
+                # both slots are the many's, and ten of its samples are still to come
+                alone = asyncio.create_task(worker.events(worker.ask("1, 2, 3,", max_tokens=2)))
+            if alone is not None and alone.done():
+                break
+    assert alone is not None and alone.result()[-1].HasField("finished")
+    assert finished < 12

@@ -9,7 +9,7 @@ import pytest
 
 from orchestra_errors import DataLoss, InvalidRequest, Unavailable
 from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
-from orchestra_inference_node.adapters.llamacpp.request import completion_request, engine_seed
+from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
 from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Piece, Prefill
 
 
@@ -98,14 +98,19 @@ def test_errors_become_kinds() -> None:
 
 
 def test_every_sampling_field_is_set_in_the_engines_words() -> None:
-    draw = Draw((1,), seed=2**40, temperature=0.5, top_k=3, max_tokens=2**40, stop=("x",))
+    draw = Draw((1,), seed=2**31 - 1, temperature=0.5, top_k=3, max_tokens=2**40, stop=("x",))
     request = completion_request(draw, "", 512)
-    assert request["seed"] < 2**32 - 1
+    assert request["seed"] == 2**31 - 1
     assert request["n_predict"] == 511, "the context bounds it"
     assert (request["temperature"], request["top_k"], request["stop"]) == (0.5, 3, ["x"])
     assert (request["repeat_last_n"], request["n_probs"]) == (512, 0)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 2, 2**32 - 1, 2**64 - 1])
-def test_no_seed_means_random_to_the_engine(seed: int) -> None:
-    assert 0 <= engine_seed(seed) < 2**32 - 1
+@pytest.mark.parametrize(
+    ("seeds", "stops", "shared"),
+    [((5, 6, 7), (), True), ((5, 7), (), False), ((5, 6), (9,), False), ((5,), (), False)],
+)
+def test_draws_fork_when_the_engine_can_count_their_seeds_and_end_each(
+    seeds: tuple[int, ...], stops: tuple[int, ...], shared: bool
+) -> None:
+    assert forks(tuple(Draw((1,), seed=seed, stop_token_ids=stops) for seed in seeds)) is shared

@@ -11,8 +11,10 @@ from orchestra_requests import (
     SEED_LIMIT,
     derive_seed,
     is_deterministic,
+    is_neutral,
     random_seed,
     sampling_defaults,
+    seed_in_range,
     seed_of_sample,
 )
 
@@ -36,6 +38,25 @@ def test_greedy_and_seeded_requests_are_deterministic() -> None:
     assert is_deterministic(GenerationRequest(text="x", sampling=Sampling(temperature=0)))
     assert is_deterministic(GenerationRequest(text="x", sampling=Sampling(seed=0)))
     assert not is_deterministic(GenerationRequest(text="x", sampling=Sampling(temperature=0.5)))
+
+
+def test_neutral_is_absent_or_without_effect() -> None:
+    assert is_neutral(Sampling(), "min_p") and is_neutral(Sampling(min_p=0), "min_p")
+    assert not is_neutral(Sampling(min_p=0.1), "min_p")
+    assert is_neutral(Sampling(temperature=1), "temperature")
+    assert not is_neutral(Sampling(temperature=0), "temperature")
+    assert is_neutral(Sampling(), "stop_token_ids") and not is_neutral(
+        Sampling(stop_token_ids=[0]), "stop_token_ids"
+    )
+    assert not is_neutral(Sampling(seed=0), "seed"), "a seed has no neutral value"
+    assert not is_neutral(Sampling(grammar='root ::= "a"'), "grammar")
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_a_seed_as_used_draws_as_itself(seed: int) -> None:
+    used = seed_in_range(seed)
+    assert 0 <= used < SEED_LIMIT
+    assert seed_in_range(used) == used
 
 
 @given(st.integers(0, 2**64 - 1))

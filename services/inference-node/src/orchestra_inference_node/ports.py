@@ -39,8 +39,6 @@ class EngineFacts:
     forks: bool = False
     """Draws that are handed over together share one prefill, and afterwards only the first one's slot still
     holds the prompt."""
-    degraded: str = ""
-    """What makes it less than the device could be, for people; found out while loading."""
 
 
 class Outputs(Protocol):
@@ -95,24 +93,12 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class GrantedDevice:
-    """A device that a worker may use. `index` is its CUDA ordinal on the host, None for others; `memory` its
-    bytes for models, None where nobody knows."""
-
-    device_id: str
-    kind: str
-    index: int | None = None
-    memory: int | None = None
-    capability: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class LoadSettings:
     """How to load a model. `device_threads` None: what the process may use."""
 
     model: str
     path: str
-    """As the spec names it: a file, a folder or a URL."""
+    """As the spec names it."""
     context_tokens: int | None
     slots: int | None
     chat: bool
@@ -120,24 +106,11 @@ class LoadSettings:
     options: dict[str, str]
     scratch: Path
     """A private folder of the process, for sockets."""
-    devices: tuple[GrantedDevice, ...] = ()
-    """Inside the worker CUDA shows these alone, so the first is ordinal 0 there."""
-    progress: Callable[[LoadStep], None] = lambda step: None
-    """Told while the model loads, from whatever thread loads it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadStep:
-    """How far a load is, in layers."""
-
-    layers_done: int
-    layers_total: int
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's files, checked. `revision` is "sha256:" and their digest, empty where there is no file;
-    `size` in bytes."""
+    """A model's files, checked. `revision` is "sha256:" and their digest, `size` in bytes."""
 
     revision: str
     size: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
 from orchestra_inference_node.adapters.entry import EngineEntry
@@ -36,23 +35,9 @@ def check_options(engine: str, options: Mapping[str, str]) -> None:
 
 
 def open_engine(engine: str, settings: LoadSettings) -> Engine:
-    """Load a model; blocks until it is loaded.
-
-    Raises InvalidRequest for an engine that is not there, InsufficientMemory.
-    """
+    """Load a model; blocks until it is loaded. Raises InvalidRequest for an engine that is not there."""
     if engine not in installed_engines():
         raise InvalidRequest.of("spec.engine", f"{engine!r} is not installed here")
-    opened: Engine = _named(ENGINES[engine].factory)(settings)
+    module, _, name = ENGINES[engine].factory.partition(":")
+    opened: Engine = getattr(import_module(module), name)(settings)
     return opened
-
-
-def memory_needed(engine: str, settings: LoadSettings) -> int | None:
-    """Bytes that loading takes on the device; None where the engine cannot say before."""
-    name = ENGINES[engine].memory
-    needed: int | None = _named(name)(settings) if name else None
-    return needed
-
-
-def _named(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)

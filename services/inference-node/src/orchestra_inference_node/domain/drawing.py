@@ -24,8 +24,8 @@ Prompt = tuple[ChatMessage, ...] | str | tuple[int, ...]
 class Draw:
     """One sample to draw, every setting explicit.
 
-    `max_tokens` None: until the model stops or its context is full. `prompt_logprobs` None: none are wanted,
-    otherwise how many of the most likely tokens besides.
+    `seed` has 31 bits. `max_tokens` None: until the model stops or its context is full. `prompt_logprobs`
+    None: none are wanted, otherwise how many of the most likely tokens besides.
     """
 
     prompt_ids: tuple[int, ...]

@@ -8,61 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A whole number from `least` to `most`."""
+    """A whole number of `least` or more."""
 
     least: int = 1
-    most: int | None = None
 
     def amiss(self, value: str) -> str:
         """What is wrong with the text; empty when nothing is."""
-        if not value.isdecimal() or int(value) < self.least or (self.most and int(value) > self.most):
-            upper = "" if self.most is None else f" to {self.most}"
-            return f"must be a whole number from {self.least}{upper}, is {value!r}"
-        return ""
+        right = value.isdecimal() and int(value) >= self.least
+        return "" if right else f"must be a whole number of {self.least} or more, is {value!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A number of `least` or more."""
-
-    least: float = 0.0
-
-    def amiss(self, value: str) -> str:
-        """What is wrong with the text; empty when nothing is."""
-        try:
-            right = self.least <= float(value) < float("inf")
-        except ValueError:
-            right = False
-        return "" if right else f"must be a number of {self.least:g} or more, is {value!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of some words."""
-
-    words: tuple[str, ...]
-
-    def amiss(self, value: str) -> str:
-        """What is wrong with the text; empty when nothing is."""
-        return "" if value in self.words else f"must be one of {', '.join(self.words)}, is {value!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Any text that is not empty."""
-
-    def amiss(self, value: str) -> str:
-        """What is wrong with the text; empty when nothing is."""
-        return "" if value.strip() else "must not be empty"
-
-
-Option = Count | Number | Choice | Text
-Options = Mapping[str, Option]
-
-
-def flag(value: str) -> bool:
-    """The value of a Choice of true and false."""
-    return value == "true"
-
-
-FLAG = Choice(("true", "false"))
+Options = Mapping[str, Count]

@@ -98,7 +98,7 @@ class SampleFlow:
         self._open_span = open_span
 
     def until_first_token(self, prompt_tokens: int, rank: Rank, deadline: float | None) -> float:
-        """Seconds that a new request would need at the least, by what was seen so far."""
+        """Seconds that a new request would need, by what was seen so far; rather too few than too many."""
         admission = self.slots.admission
         return self._times.until_first_token(
             prompt_tokens,

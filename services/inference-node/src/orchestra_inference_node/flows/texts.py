@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from orchestra_errors import InvalidRequest, Violations
 from orchestra_inference_node.domain.admission import Rank
 from orchestra_inference_node.domain.drawing import Embedded, Piece
 from orchestra_inference_node.flows.slots import Place, Slots
@@ -36,13 +37,19 @@ class TextsFlow:
     async def score(self, items: Sequence[Scoring], top: int, deadline: float | None) -> list[Piece]:
         """Logprobs of each target, in order; see Engine.score.
 
-        Raises NoCapacity before anything began, and whatever the engine finds wrong.
+        Raises NoCapacity before anything began, and whatever the engine finds wrong, with the item named.
         """
 
-        async def one(item: Scoring) -> Piece:
-            return await self.engine.score(item.prompt_ids, item.target_ids, top)
+        async def one(numbered: tuple[int, Scoring]) -> Piece:
+            at, item = numbered
+            try:
+                return await self.engine.score(item.prompt_ids, item.target_ids, top)
+            except InvalidRequest as error:
+                found = Violations()
+                found.extend(error, f"items[{at}].")
+                raise InvalidRequest(found.found) from error
 
-        return await self._each(items, one, deadline)
+        return await self._each(list(enumerate(items)), one, deadline)
 
     async def embed(self, texts: Sequence[str], deadline: float | None) -> list[Embedded]:
         """A vector of unit length for each text, in order. Raises as `score` does."""

@@ -167,7 +167,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Caller: add a row to the price book (SetPrice), or choose a model whose price is known.
     """
     ERROR_REASON_INSUFFICIENT_MEMORY: _ErrorReason.ValueType  # 28
-    """A model needs more memory than its device has free; RESOURCE_EXHAUSTED.
+    """A model needs more memory than its device has free; RESOURCE_EXHAUSTED. Nothing checks it before a load yet.
     Metadata: model, device, needed_bytes (absent when the engine does not say), free_bytes (absent when not known).
     Caller: unload another model, ask for less context or fewer slots, or choose a smaller quantization.
     """
@@ -325,7 +325,7 @@ Metadata: provider, model, budget.
 Caller: add a row to the price book (SetPrice), or choose a model whose price is known.
 """
 ERROR_REASON_INSUFFICIENT_MEMORY: ErrorReason.ValueType  # 28
-"""A model needs more memory than its device has free; RESOURCE_EXHAUSTED.
+"""A model needs more memory than its device has free; RESOURCE_EXHAUSTED. Nothing checks it before a load yet.
 Metadata: model, device, needed_bytes (absent when the engine does not say), free_bytes (absent when not known).
 Caller: unload another model, ask for less context or fewer slots, or choose a smaller quantization.
 """

@@ -41,7 +41,8 @@ class ChunkReader:
 
     def error(self, data: Mapping[str, Any]) -> OrchestraError:
         """What an error chunk means."""
-        return engine_error(data.get("error", data), self._draw, self._model)
+        constraint = "grammar" if self._draw.json_schema is None else "json_schema"
+        return engine_error(data.get("error", data), self._model, constraint)
 
     def _token(self, said: Mapping[str, Any]) -> list[Output]:
         tokens: list[int] = said["tokens"]
@@ -110,12 +111,13 @@ def _log(probability: float) -> float:
     return math.log(max(probability, _LEAST_PROBABILITY))
 
 
-def engine_error(error: Mapping[str, Any], draw: Draw, model: str) -> OrchestraError:
-    """What llama.cpp says as one of our kinds."""
+def engine_error(error: Mapping[str, Any], model: str, constraint: str = "grammar") -> OrchestraError:
+    """What llama.cpp says as one of our kinds. `constraint` is the field of Sampling that the grammar came
+    from."""
     message = str(error.get("message", "no message"))
     if error.get("code") == 400:
         if "grammar" in message or "samplers" in message:
-            field = "sampling.json_schema" if draw.json_schema is not None else "sampling.grammar"
+            field = f"sampling.{constraint}"
         elif "token" in message:
             field = "token_ids.ids"
         else:

@@ -6,8 +6,6 @@ from typing import Any
 
 from orchestra_inference_node.domain.drawing import Draw
 
-# the largest 32-bit number means "random" to it
-_RANDOM_SEED = 2**32 - 1
 # penalties, then the temperature, then what cuts the tail: the order that trainers' libraries use
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 
@@ -27,7 +25,7 @@ def completion_request(draw: Draw, grammar: str, context_tokens: int) -> dict[st
         "cache_prompt": True,
         # the engine rounds a slot's context up; the declared one holds
         "n_predict": min(room, room if draw.max_tokens is None else draw.max_tokens),
-        "seed": engine_seed(draw.seed),
+        "seed": draw.seed,
         "samplers": _SAMPLERS,
         "temperature": draw.temperature,
         "top_k": draw.top_k,
@@ -59,7 +57,7 @@ def forks(draws: tuple[Draw, ...]) -> bool:
     It counts the forks' seeds up by itself, and cannot end one of them at a token of ours.
     """
     first = draws[0]
-    counted = all(engine_seed(draw.seed) == engine_seed(first.seed) + at for at, draw in enumerate(draws))
+    counted = all(draw.seed == first.seed + at for at, draw in enumerate(draws))
     return len(draws) > 1 and counted and not first.stop_token_ids
 
 
@@ -92,9 +90,3 @@ def _scoring(prompt: tuple[int, ...], top: int) -> dict[str, Any]:
         # before the grammar or the bias, which only force the choice
         "post_sampling_probs": False,
     }
-
-
-def engine_seed(seed: int) -> int:
-    """A contract's 64-bit seed as the engine's 32 bits."""
-    folded = seed if seed < _RANDOM_SEED else (seed ^ (seed >> 32)) % _RANDOM_SEED
-    return folded

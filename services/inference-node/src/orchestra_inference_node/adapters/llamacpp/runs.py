@@ -95,11 +95,12 @@ class Run:
 
     def _drive(self, payload: bytes) -> None:
         """In a thread: returns when the engine has let go of the slots."""
-        self._server.handle_completions(payload, self._on_chunk)
-        for at, reader in enumerate(self._readers):
-            if not reader.ended and at in self._open:
-                why = f"the engine of {self._model} (it stopped without a finish)"
-                self._boxes[at].put(Unavailable(why, retry_after=1.0))
+        why = "it stopped without a finish"
+        try:
+            self._server.handle_completions(payload, self._on_chunk)
+        except Exception as error:
+            why = str(error)
+        self._fail(Unavailable(f"the engine of {self._model} ({why})", retry_after=1.0))
 
     def _on_chunk(self, chunk: bytes) -> bool:
         """True gives the request up in the engine. An exception here would be swallowed by the binding."""
@@ -124,6 +125,7 @@ class Run:
             return self._fail(error)
 
     def _fail(self, error: Exception) -> bool:
+        """Tell every draw that has not ended."""
         for reader, box in zip(self._readers, self._boxes, strict=True):
             if not reader.ended:
                 reader.ended = True

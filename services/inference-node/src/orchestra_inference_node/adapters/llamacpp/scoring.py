@@ -7,10 +7,10 @@ import json
 from concurrent.futures import Executor
 from typing import Any
 
-from orchestra_errors import OrchestraError
+from orchestra_errors import OrchestraError, Unavailable
 from orchestra_inference_node.adapters.llamacpp.chunks import engine_error
 from orchestra_inference_node.adapters.llamacpp.request import forcing_request, scoring_request
-from orchestra_inference_node.domain.drawing import Draw, Piece, TopTokens
+from orchestra_inference_node.domain.drawing import Piece, TopTokens
 
 
 class Scorer:
@@ -45,7 +45,7 @@ class Scorer:
                 context, rest = prompt + target[:done], target[done : done + 1]
                 failure = self._draw(forcing_request(context, rest[0], top), rest, top, scored)
                 if len(scored.logprobs) == done and not self._given_up:
-                    raise failure or engine_error({"message": "it drew another token"}, _NOTHING, self._model)
+                    raise failure or Unavailable(f"the engine of {self._model} (it drew another token)")
         scored.tokens = len(scored.logprobs)
         return scored
 
@@ -59,7 +59,7 @@ class Scorer:
         def on_chunk(chunk: bytes) -> bool:
             data = json.loads(chunk)
             if "choices" not in data:
-                failures.append(engine_error(data.get("error", data), _NOTHING, self._model))
+                failures.append(engine_error(data.get("error", data), self._model))
                 return True
             for entry in data["__verbose"].get("completion_probabilities") or ():
                 at = len(scored.logprobs) - begin
@@ -70,9 +70,6 @@ class Scorer:
 
         self._server.handle_completions(json.dumps(request).encode(), on_chunk)
         return failures[0] if failures else None
-
-
-_NOTHING = Draw(prompt_ids=(), seed=0)
 
 
 def _add(scored: Piece, entry: dict[str, Any], top: int) -> None:
