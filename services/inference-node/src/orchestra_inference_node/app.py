@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra.inference.v1 import node_pb2
 from orchestra_config import Device, Node
-from orchestra_inference_node.adapters.engines import check_options, installed_engines
+from orchestra_inference_node.adapters.engines import check_options, inspect_files, installed_engines
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.manager_link import ManagerLink
 from orchestra_inference_node.adapters.weights import CheckedFiles
@@ -59,7 +59,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     residency = Residency(
         node_id=here.node.id,
         starter=ChildProcesses(lambda resident, scratch: _order(settings, here, resident, scratch)),
-        weights=CheckedFiles(settings.state_dir / "digests.json"),
+        weights=CheckedFiles(settings.state_dir / "digests.json", inspect_files),
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
@@ -139,7 +139,7 @@ def _devices(node: Node, placing: Placing) -> list[node_pb2.Device]:
 
 def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path) -> Order:
     wanted = resident.wanted
-    threads = next((one.threads for one in here.node.devices if one.id in resident.device_ids), None)
+    devices = [here.node.device(name) for name in resident.device_ids]
     ports = here.node.worker_ports
     return Order(
         model=wanted.model,
@@ -159,7 +159,8 @@ def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path
         slots=wanted.slots,
         queue_limit=here.queue_limit if wanted.queue_limit is None else wanted.queue_limit,
         chat=wanted.chat,
-        device_threads=threads,
+        device_threads=devices[0].threads if devices else None,
+        devices=[(one.id, one.kind, one.index, one.memory) for one in devices],
         options=dict(wanted.options),
         heartbeat_s=here.heartbeat_s,
         otlp_endpoint=settings.otlp_endpoint,

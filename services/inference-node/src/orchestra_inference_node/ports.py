@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,6 +93,27 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMoved:
+    """How far a load is, as the engine counts. None: it does not count that."""
+
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    layers_done: int | None = None
+    layers_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDevice:
+    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal; `memory` in
+    bytes is what models may use of it, None where nobody knows."""
+
+    device_id: str
+    kind: str
+    index: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoadSettings:
     """How to load a model. `device_threads` None: what the process may use."""
 
@@ -106,11 +127,38 @@ class LoadSettings:
     options: dict[str, str]
     scratch: Path
     """A private folder of the process, for sockets."""
+    devices: tuple[EngineDevice, ...] = ()
+    """Where to compute, in the order of the spec; none: the CPU."""
+    moved: Callable[[LoadMoved], None] = lambda _: None
+    """Told as the load goes on; from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """What an engine would load. `quantization` is empty where the files do not say."""
+
+    files: tuple[Path, ...]
+    """Their digest is the revision of the weights; all under one folder."""
+    quantization: str
+    chat: bool
+    """Whether there is a chat template."""
+    identity: str = ""
+    """Where there are no files: what stands for the revision, with its kind in front, for example
+    "reported:qwen-7b". It never begins with "sha256:"."""
+
+
+Inspect = Callable[[str, Mapping[str, str]], ModelFiles]
+"""Looks at what a spec's path and options name, without an engine's package. It blocks.
+
+Raises DataLoss for what is not whole, InvalidRequest for a path that is none of this engine's, OSError when
+it cannot be read.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's files, checked. `revision` is "sha256:" and their digest, `size` in bytes."""
+    """A model's files, checked. `revision` is "sha256:" and their digest, or what stands for it where there
+    are no files; `size` in bytes."""
 
     revision: str
     size: int

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
-from orchestra_inference_node.ports import Engine, LoadSettings
+from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
@@ -34,10 +35,30 @@ def check_options(engine: str, options: Mapping[str, str]) -> None:
     found.raise_if_any()
 
 
+def inspect_files(engine: str, path: str, options: Mapping[str, str]) -> ModelFiles:
+    """What the engine would load from `path`; see `ports.Inspect`."""
+    files: ModelFiles = _named(ENGINES[engine].inspect)(path, options)
+    return files
+
+
+def memory_needed(engine: str, settings: LoadSettings) -> int | None:
+    """Bytes that loading takes on the devices; None where the engine cannot say before."""
+    name = ENGINES[engine].memory
+    needed: int | None = _named(name)(settings) if name else None
+    return needed
+
+
 def open_engine(engine: str, settings: LoadSettings) -> Engine:
-    """Load a model; blocks until it is loaded. Raises InvalidRequest for an engine that is not there."""
+    """Load a model; blocks until it is loaded.
+
+    Raises InvalidRequest for an engine that is not there, InsufficientMemory.
+    """
     if engine not in installed_engines():
         raise InvalidRequest.of("spec.engine", f"{engine!r} is not installed here")
-    module, _, name = ENGINES[engine].factory.partition(":")
-    opened: Engine = getattr(import_module(module), name)(settings)
+    opened: Engine = _named(ENGINES[engine].factory)(settings)
     return opened
+
+
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -6,15 +6,14 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 
 from orchestra_errors import DataLoss, FailedPrecondition, NotFound
-from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
 from orchestra_inference_node.domain.resident import Wanted
-from orchestra_inference_node.ports import Weights
+from orchestra_inference_node.ports import ModelFiles, Weights
 
 _BLOCK = 1024 * 1024
 log = structlog.get_logger()
@@ -23,48 +22,64 @@ log = structlog.get_logger()
 class CheckedFiles:
     """Keeps digests in `cache`, by path, size and time of change: a file is read whole once."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, inspect: Callable[[str, str, Mapping[str, str]], ModelFiles]) -> None:
+        """`inspect` takes an engine's name, then what `ports.Inspect` does."""
         self._cache = cache
+        self._inspect = inspect
 
     async def check(self, wanted: Wanted, engine: str, moved: Callable[[int, int], None]) -> Weights:
-        """See the port. The file is read in a thread."""
+        """See the port. The files are read in a thread."""
         loop = asyncio.get_running_loop()
 
         def told(done: int, total: int) -> None:
             loop.call_soon_threadsafe(moved, done, total)
 
-        return await asyncio.to_thread(self._check, wanted, told)
+        return await asyncio.to_thread(self._check, wanted, engine, told)
 
-    def _check(self, wanted: Wanted, moved: Callable[[int, int], None]) -> Weights:
-        path = Path(wanted.path)
+    def _check(self, wanted: Wanted, engine: str, moved: Callable[[int, int], None]) -> Weights:
         try:
-            facts = GgufFacts.read(path)
-            seen = path.stat()
-            digest = self._known(path, seen) or self._digest(path, seen, moved)
+            model = self._inspect(engine, wanted.path, dict(wanted.options))
+            sizes = {path: path.stat() for path in model.files}
+            revision = f"sha256:{self._digest(sizes, moved)}" if sizes else model.identity
         except FileNotFoundError:
             raise NotFound("model file", wanted.path) from None
         except (OSError, ValueError) as error:
             raise DataLoss(wanted.path, str(error)) from error
-        revision = f"sha256:{digest}"
         if wanted.expected_revision and wanted.expected_revision != revision:
             raise FailedPrecondition(
                 f"model {wanted.model}", f"its file is {revision}, expected was {wanted.expected_revision}"
             )
-        if wanted.chat and not facts.has_chat_template:
+        if wanted.chat and not model.chat:
             raise FailedPrecondition(
                 f"model {wanted.model}", "declared to chat, and its file holds no chat template"
             )
-        return Weights(revision, seen.st_size, facts.quantization)
+        return Weights(revision, sum(seen.st_size for seen in sizes.values()), model.quantization)
 
-    def _digest(self, path: Path, seen: os.stat_result, moved: Callable[[int, int], None]) -> str:
-        digest = hashlib.sha256()
+    def _digest(self, files: Mapping[Path, os.stat_result], moved: Callable[[int, int], None]) -> str:
+        """Of one file its own; of several that of the list of theirs, as sha256sum writes it, by name."""
+        total = sum(seen.st_size for seen in files.values())
         done = 0
-        moved(0, seen.st_size)
+        digests: dict[str, str] = {}
+        for path, seen in sorted(files.items()):
+            known = self._known(path, seen)
+            digests[path.name] = known or self._read_whole(path, seen, done, total, moved)
+            done += seen.st_size
+        if len(digests) == 1:
+            return next(iter(digests.values()))
+        listed = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+    def _read_whole(
+        self, path: Path, seen: os.stat_result, before: int, total: int, moved: Callable[[int, int], None]
+    ) -> str:
+        digest = hashlib.sha256()
+        done = before
+        moved(done, total)
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 done += len(block)
-                moved(done, seen.st_size)
+                moved(done, total)
         self._remember(path, seen, digest.hexdigest())
         return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -67,6 +68,10 @@ class Resident:
     stage: Stage = Stage.VERIFYING
     bytes_done: int | None = None
     bytes_total: int | None = None
+    layers_done: int | None = None
+    layers_total: int | None = None
+    engine_counts: bool = False
+    """Whether `bytes_done` is the engine's own count."""
     revision: str = ""
     quantization: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -86,9 +91,18 @@ class Resident:
         self.address = ""
         self.state = State.STARTING
         self.stage = Stage.STARTING_WORKER
+        self.layers_done = self.layers_total = None
+        self.engine_counts = False
         self.facts = {}
         self.serving_since = None
         self.started_at = now
+
+    def loaded(self, moved: Mapping[str, object]) -> None:
+        """The engine says how far it is; what it does not count stays as it was seen from outside."""
+        for name in ("bytes_done", "bytes_total", "layers_done", "layers_total"):
+            if isinstance(count := moved.get(name), int):
+                setattr(self, name, count)
+                self.engine_counts |= name == "bytes_done"
 
     def serves(self, address: str, facts: dict[str, Any], now: float) -> None:
         """The process answers; `now` is monotonic."""

@@ -191,7 +191,9 @@ class Residency:
                 resident.reason = f"not ready after {self._load_timeout_s:g} s"
                 handle.kill()
                 return
-            if resident.stage is Stage.LOADING_WEIGHTS and (memory := handle.memory_bytes()) is not None:
+            counted = resident.engine_counts
+            loading = resident.stage is Stage.LOADING_WEIGHTS and not counted
+            if loading and (memory := handle.memory_bytes()) is not None:
                 # the file is mapped: what is loaded is resident
                 resident.bytes_done = min(memory, resident.bytes_total or memory)
                 self.changes.touch()
@@ -202,6 +204,8 @@ class Residency:
         match report:
             case {"at": "loading"}:
                 resident.stage = Stage.LOADING_WEIGHTS
+            case {"at": "moved", **moved}:
+                resident.loaded(moved)
             case {"at": "warming"}:
                 resident.stage = Stage.WARMING_UP
                 resident.bytes_done = resident.bytes_total

@@ -108,7 +108,11 @@ class NodeMessages:
 
 def progress_of(resident: Resident) -> node_pb2.LoadProgress:
     out = node_pb2.LoadProgress(
-        stage=_STAGES[resident.stage], bytes_done=resident.bytes_done, bytes_total=resident.bytes_total
+        stage=_STAGES[resident.stage],
+        bytes_done=resident.bytes_done,
+        bytes_total=resident.bytes_total,
+        layers_done=resident.layers_done,
+        layers_total=resident.layers_total,
     )
     elapsed = time.monotonic() - resident.load_began
     out.elapsed.FromNanoseconds(int(elapsed * 1e9))

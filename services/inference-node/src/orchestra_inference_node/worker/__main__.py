@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import asdict
 from typing import Literal, cast
 
 import structlog
@@ -29,7 +30,9 @@ def main() -> int:
     configure_logging("inference-node-worker", log_format, order.log_level, instance=order.instance_id)
     reports.send("loading")
     try:
-        engine = open_engine(order.engine, order.load_settings())
+        engine = open_engine(
+            order.engine, order.load_settings(lambda moved: reports.send("moved", **asdict(moved)))
+        )
         return asyncio.run(run_worker(order, engine, reports))
     except OrchestraError as error:
         fields = [(one.field, one.description) for one in error.violations]

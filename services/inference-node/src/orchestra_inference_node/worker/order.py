@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestra_inference_node.ports import LoadSettings
+from orchestra_inference_node.ports import EngineDevice, LoadMoved, LoadSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Order:
     queue_limit: int = 256
     chat: bool = True
     device_threads: int | None = None
+    devices: list[tuple[str, str, int | None, int | None]] = field(default_factory=list)
+    """Fields of EngineDevice."""
     options: dict[str, str] = field(default_factory=dict)
     heartbeat_s: float = 5.0
     otlp_endpoint: str = ""
@@ -48,7 +51,7 @@ class Order:
     def read(cls, line: bytes) -> Order:
         return cls(**json.loads(line))
 
-    def load_settings(self) -> LoadSettings:
+    def load_settings(self, moved: Callable[[LoadMoved], None]) -> LoadSettings:
         return LoadSettings(
             model=self.model,
             path=self.path,
@@ -58,8 +61,10 @@ class Order:
             device_threads=self.device_threads,
             options=self.options,
             scratch=Path(self.scratch),
+            devices=tuple(EngineDevice(*one) for one in self.devices),
+            moved=moved,
         )
 
 
 Report = dict[str, Any]
-"""`{"at": "loading" | "warming" | "ready" | "status" | "failed" | "drained", …}`"""
+"""`{"at": "loading" | "moved" | "warming" | "ready" | "status" | "failed" | "drained", …}`"""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestra_errors import DataLoss
+from orchestra_inference_node.ports import ModelFiles
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -61,6 +63,12 @@ class GgufFacts:
             has_chat_template=bool(metadata.get("tokenizer.chat_template")),
             vocabulary=metadata.get("tokenizer.ggml.tokens", 0),
         )
+
+
+def inspect(path: str, options: Mapping[str, str]) -> ModelFiles:
+    """The one file. Raises what `GgufFacts.read` does."""
+    facts = GgufFacts.read(Path(path))
+    return ModelFiles((Path(path),), facts.quantization, chat=facts.has_chat_template)
 
 
 def _read_head(data: mmap.mmap) -> dict[str, Any] | None:
