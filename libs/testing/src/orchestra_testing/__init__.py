@@ -4,10 +4,11 @@ from .clock import FakeClock
 from .local_mesh import LocalMesh
 from .models import model_file
 from .otlp import OtlpReceiver, SeenSpan
-from .requests import GEMMA, SMOL, generate_request
+from .requests import GEMMA, MINILM, SMOL, generate_request
 
 __all__ = [
     "GEMMA",
+    "MINILM",
     "SMOL",
     "FakeClock",
     "LocalMesh",

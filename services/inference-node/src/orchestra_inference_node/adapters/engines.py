@@ -8,12 +8,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
 from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
+    "encoder": ENCODER,
 }
 
 
