@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.ctranslate2.entry import ENTRY as CTRANSLATE2
 from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
@@ -16,6 +17,7 @@ from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
     "encoder": ENCODER,
+    "ctranslate2": CTRANSLATE2,
 }
 
 
