@@ -13,7 +13,8 @@ from pathlib import Path
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra.inference.v1 import node_pb2
 from orchestra_config import Device, Node
-from orchestra_inference_node.adapters.engines import check_options, inspect_files, installed_engines
+from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files
+from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.manager_link import ManagerLink
 from orchestra_inference_node.adapters.weights import CheckedFiles
@@ -49,11 +50,13 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         metrics_host=settings.metrics_host,
     )
     changes = Changes()
+    facts = {device.id: _facts(device) for device in here.node.devices}
     placing = Placing(
-        {device.id: _facts(device) for device in here.node.devices},
+        lambda: facts,
         here.node.reserved,
         here.node.engine,
-        installed_engines(),
+        engine_uses(),
+        stored_as,
         check_options,
     )
     residency = Residency(
@@ -156,7 +159,7 @@ def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path
         parent=os.getpid(),
         scratch=str(scratch),
         context_tokens=wanted.context_tokens,
-        slots=wanted.slots,
+        slots=resident.slots_wanted,
         queue_limit=here.queue_limit if wanted.queue_limit is None else wanted.queue_limit,
         chat=wanted.chat,
         device_threads=devices[0].threads if devices else None,

@@ -94,6 +94,7 @@ class NodeMessages:
             memory_bytes=self._memory_of(resident.wanted.model),
             tokens_per_second=resident.tokens_per_second,
             restarts=resident.restarts.total,
+            expected_speed=resident.expected_speed,
             started_at=_timestamp(resident.started_at) if resident.started_at else None,
         )
         if facts:
