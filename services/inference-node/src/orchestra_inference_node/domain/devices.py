@@ -31,11 +31,12 @@ _SLOW_ON_PASCAL = (
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """`kind` as the deployment names it; `capability` the CUDA compute capability, None for the CPU and where
-    it is not known."""
+    it is not known. `lost` says why nothing can run on it; empty: it is there."""
 
     device_id: str
     kind: str
     capability: tuple[int, int] | None = None
+    lost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def choose_engine(
     An engine that is named is obeyed where it computes; `auto` takes one that is fast on the device. `stored`
     None: not known, which a named engine then finds out itself.
     """
+    if device.lost:
+        return EngineChoice("", f"{device.device_id} cannot be used: {device.lost}")
     if asked != AUTO:
         return _named(device, asked, stored, engines)
     if stored is None:
@@ -98,6 +101,8 @@ def choose_engine(
 def describe_device(device: DeviceFacts, asked: str, engines: Mapping[str, EngineUse]) -> EngineChoice:
     """What `auto` takes on a device whatever the model: the fastest engine, and in the reason which engine
     each format goes to."""
+    if device.lost:
+        return EngineChoice("", device.lost)
     if asked != AUTO:
         return _named(device, asked, None, engines)
     choices = {stored: choose_engine(device, AUTO, stored, engines) for stored in _FASTEST_FIRST}

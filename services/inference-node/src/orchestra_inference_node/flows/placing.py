@@ -119,5 +119,5 @@ class Placing:
 
 
 def _weakest(group: list[DeviceFacts]) -> DeviceFacts:
-    """The device that decides for all: the one of the least capability, or of an unknown one."""
-    return min(group, key=lambda one: one.capability or (0, 0))
+    """The device that decides for all: one that is lost, else that of the least or unknown capability."""
+    return min(group, key=lambda one: (not one.lost, one.capability or (0, 0)))
