@@ -60,6 +60,9 @@ class WaitingContract(Given):
                     await node.events(node.ask(n=n))
                 assert refusal.value.status_code == "RESOURCE_EXHAUSTED" and refusal.value.retry_after
         assert all(events[-1].HasField("finished") for events in await asyncio.gather(*waiting))
+        many = await node.events(node.ask(n=limit + 4, max_tokens=1))
+        ended = [event for event in many if event.HasField("finished")]
+        assert len(ended) == limit + 4, "the limit is on requests"
 
     async def test_who_waits_is_told_so_and_high_priority_goes_first(
         self, node: NodeClient, worker: NodeClient, can: node_pb2.Capabilities
