@@ -100,9 +100,7 @@ class LlamaServer:
     async def score(self, prompt_ids: tuple[int, ...], target_ids: tuple[int, ...], top: int) -> Piece:
         """See the port. The server tells no logprobs of what it is given, so it is made to draw the target:
         a token takes as long as one that is generated."""
-        beyond = next((one for one in (*prompt_ids, *target_ids) if not 0 <= one < self._vocabulary), None)
-        if beyond is not None:
-            raise InvalidRequest.of("token_ids", f"{beyond} is no token of {self._model}")
+        self._check_tokens("token_ids", (*prompt_ids, *target_ids))
         return await Scorer(self._model, self._exchanges).score(prompt_ids, target_ids, top)
 
     async def _constraint(self, draw: Draw) -> dict[str, Any]:
@@ -149,12 +147,18 @@ class LlamaServer:
 
     async def _text_of(self, token: int) -> str:
         if token not in self._stop_texts:
+            self._check_tokens("sampling.stop_token_ids", (token,))
             try:
                 answer = await self._posts.post("/detokenize", {"tokens": [token]})
             except HttpFailed as error:
                 raise InvalidRequest.of("sampling.stop_token_ids", f"{token}: {error}") from error
             self._stop_texts[token] = str(answer["content"])
         return self._stop_texts[token]
+
+    def _check_tokens(self, field: str, ids: Sequence[int]) -> None:
+        beyond = next((one for one in ids if not 0 <= one < self._vocabulary), None)
+        if beyond is not None:
+            raise InvalidRequest.of(field, f"{beyond} is no token of {self._model}")
 
     async def close(self) -> None:
         """Nothing of the server is held."""

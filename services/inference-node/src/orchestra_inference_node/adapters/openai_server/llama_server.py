@@ -92,7 +92,7 @@ def engine(settings: LoadSettings, found: Found, asker: Asker, http: ServerHttp)
         embeddings=embeddings,
         score=tried.scores and found.vocabulary > 0,
         forks=tried.forks,
-        missing_sampling=() if tried.token_ids else ("stop_token_ids",),
+        missing_sampling=() if tried.token_ids and found.vocabulary else ("stop_token_ids",),
     )
     return LlamaServerEngine(settings.model, found, facts, http)
 
