@@ -1,6 +1,7 @@
 """What tests of the mesh stand on: the real mesh on free ports, a trace receiver, clocks, model files."""
 
 from .clock import FakeClock
+from .llama_servers import LlamaServerProcess
 from .local_mesh import LocalMesh
 from .models import model_file
 from .otlp import OtlpReceiver, SeenSpan
@@ -10,6 +11,7 @@ __all__ = [
     "GEMMA",
     "SMOL",
     "FakeClock",
+    "LlamaServerProcess",
     "LocalMesh",
     "OtlpReceiver",
     "SeenSpan",

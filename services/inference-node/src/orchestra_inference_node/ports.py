@@ -132,6 +132,8 @@ class LoadSettings:
     """Where to compute, in the order of the spec; none: the CPU."""
     moved: Callable[[LoadMoved], None] = lambda _: None
     """Told as the load goes on; from any thread."""
+    revision: str = ""
+    """What was inspected, where there are no files to be sure of: another is not to be loaded."""
 
 
 @dataclass(frozen=True, slots=True)

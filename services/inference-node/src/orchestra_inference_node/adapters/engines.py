@@ -10,11 +10,13 @@ from typing import Any
 from orchestra_errors import InvalidRequest, Violations
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
+from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
 from orchestra_inference_node.domain.devices import EngineUse
 from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
+    "openai-server": OPENAI_SERVER,
 }
 _PAGED_ATTENTION = "flash_attn"
 
