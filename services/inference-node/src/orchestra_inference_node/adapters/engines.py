@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
 from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
@@ -17,6 +18,7 @@ from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
     "openai-server": OPENAI_SERVER,
+    "encoder": ENCODER,
 }
 _PAGED_ATTENTION = "flash_attn"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Any
 
 import xllamacpp
 
+from orchestra_inference_node.adapters.cores import half_the_cores
 from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
 from orchestra_inference_node.adapters.llamacpp.in_process import InProcess
 from orchestra_inference_node.adapters.llamacpp.server import LlamaServer
@@ -71,7 +71,7 @@ class LlamaCppEngine(LlamaServer):
 def _params(settings: LoadSettings, slots: int, context: int, socket: Path, key: str) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.path)
-    threads = int(settings.options.get("threads", 0)) or settings.device_threads or _half_the_cores()
+    threads = int(settings.options.get("threads", 0)) or settings.device_threads or half_the_cores()
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     # shared by the slots
@@ -87,9 +87,3 @@ def _params(settings: LoadSettings, slots: int, context: int, socket: Path, key:
     params.warmup = False
     params.verbosity = _QUIET
     return params
-
-
-def _half_the_cores() -> int:
-    """Its threads wait for each other by spinning: one that shares its core stalls all, ten times over."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2)
