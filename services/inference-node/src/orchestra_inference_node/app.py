@@ -15,14 +15,19 @@ from orchestra.inference.v1 import node_pb2
 from orchestra_config import Device, Node
 from orchestra_inference_node.adapters.engines import check_options, inspect_files, installed_engines
 from orchestra_inference_node.adapters.host import read_cpu
+from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
 from orchestra_inference_node.adapters.manager_link import ManagerLink
+from orchestra_inference_node.adapters.power import CpuPackages, DeviceMeters
 from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
+from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
 from orchestra_inference_node.config import Deployed, Settings
 from orchestra_inference_node.domain.devices import DeviceFacts
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
+from orchestra_inference_node.flows.gauges import Gauges
+from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.placing import Placing
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.rpc.daemon_servicer import DaemonServicer
@@ -71,16 +76,26 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         version=version("orchestra-inference-node"),
         started_at=time.time(),
     )
+    channels = WorkerChannels(telemetry)
+    measuring = Measuring(
+        find=residency.find,
+        probe_of=lambda one: WorkerProbe(
+            channels.stub(one.address, one.instance_id), one.wanted.model, one.instance_id
+        ),
+        gauges=Gauges(_meters(here.node), residency.memory_of),
+        store=KeptSpeeds(settings.state_dir / "measured.json"),
+        changes=changes,
+    )
     messages = NodeMessages(
         identity,
         lambda: _devices(here.node, placing),
         lambda: residency.residents,
         residency.memory_of,
         here.queue_limit,
+        measuring.known,
     )
-    channels = WorkerChannels(telemetry)
     forwarding = Forwarding(instance, residency.find, channels.stub)
-    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, settings.drain_s)
+    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, measuring, settings.drain_s)
     background = Background()
     background.spawn(ManagerLink(here.manager, telemetry, changes, messages.node).run(), name="manager link")
     stop = asyncio.Event()
@@ -112,6 +127,12 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
 
 def _facts(device: Device) -> DeviceFacts:
     return DeviceFacts(device.id, device.kind)
+
+
+def _meters(node: Node) -> DeviceMeters:
+    """What can be measured of the deployment's devices."""
+    packages = CpuPackages()
+    return DeviceMeters({device.id: packages.watts for device in node.devices if device.kind == "cpu"})
 
 
 def _devices(node: Node, placing: Placing) -> list[node_pb2.Device]:
