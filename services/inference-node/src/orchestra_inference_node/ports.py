@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
 from orchestra_inference_node.domain.inventory import CardReading, Cards
+from orchestra_inference_node.domain.measuring import Figures, LoadedAs
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
@@ -229,4 +230,46 @@ class ChangeSignal(Protocol):
 
     async def after(self, seen: int, seconds: float | None = None) -> int:
         """The version once it is newer than `seen`, or after `seconds` whatever it is then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One request as its caller saw it, in seconds; token counts are the engine's own, None where it does
+    not tell. `computed_prompt_tokens` leaves out what was found in a cache."""
+
+    tokens: int
+    first_token_s: float
+    computed_prompt_tokens: int | None
+
+
+class Probe(Protocol):
+    """Asks one worker process, the way callers do. Raises what they would see, WorkerLost when it ends."""
+
+    async def draw(self, prompt: str, tokens: int) -> Drawn:
+        """At most `tokens` tokens with neutral settings and a random seed. Cancelling it frees the slot."""
+        ...
+
+    async def embed(self, text: str) -> None:
+        """A vector of the text, thrown away."""
+        ...
+
+
+class Meter(Protocol):
+    """Measures what devices draw."""
+
+    def watts(self, device_ids: tuple[str, ...]) -> float | None:
+        """Of all of them together, now or on the mean since they were last asked about; None when one of
+        them has no meter, or has nothing to say yet. Does not block."""
+        ...
+
+
+class SpeedStore(Protocol):
+    """Keeps measurements over restarts."""
+
+    def of(self, loaded: LoadedAs) -> Figures | None: ...
+
+    async def keep(self, loaded: LoadedAs, figures: Figures) -> None:
+        """Durable when it returns; a failure to write is logged, and the figures last until the daemon
+        ends."""
         ...
