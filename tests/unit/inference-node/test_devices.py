@@ -189,7 +189,13 @@ async def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPat
 def test_a_node_that_is_not_as_declared_says_so() -> None:
     amiss_now = ["P40_0: GPU is lost"]
     messages = NodeMessages(
-        NodeIdentity("n", "i", "a:1", "0", 0.0), list, list, lambda model: None, 8, lambda: amiss_now[0]
+        NodeIdentity("n", "i", "a:1", "0", 0.0),
+        list,
+        list,
+        lambda model: None,
+        8,
+        lambda one: None,
+        lambda: amiss_now[0],
     )
     node = messages.node()
     assert (node.state, node.state_reason) == (node_pb2.STATE_DEGRADED, "P40_0: GPU is lost")
