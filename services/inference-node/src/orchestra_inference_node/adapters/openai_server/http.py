@@ -30,6 +30,7 @@ class ServerHttp:
         self._client = httpx.AsyncClient(
             base_url=site.url,
             headers=site.headers,
+            verify=site.tls,
             timeout=httpx.Timeout(site.silence_s, connect=_CONNECT_S, pool=None),
             limits=httpx.Limits(max_keepalive_connections=0),
             # a proxy of the environment is for other hosts, and a redirect was not named by the operator
