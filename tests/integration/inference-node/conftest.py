@@ -44,15 +44,22 @@ class NodeProcess:
         return self.process.wait(30)
 
 
-def start_node(folder: Path, manager: str = "127.0.0.1:1", **settings: str) -> NodeProcess:
-    """`manager` is nobody by default: a node works alone."""
+DEVICES = (
+    "    devices:\n      - {id: cpu0, kind: cpu, threads: 1, watts: 15}\n"
+    "      - {id: held, kind: cpu}\n    reserved: [held]\n"
+)
+
+
+def start_node(
+    folder: Path, manager: str = "127.0.0.1:1", devices: str = DEVICES, **settings: str
+) -> NodeProcess:
+    """`manager` is nobody by default: a node works alone. `devices` are lines of YAML."""
     address = f"127.0.0.1:{free_port()}"
     first = free_port()
     config = folder / "orchestra.yaml"
     config.write_text(
         f"nodes:\n  - id: test-node\n    address: {address}\n    worker_ports: {first}-{first + 20}\n"
-        "    devices:\n      - {id: cpu0, kind: cpu, threads: 1, watts: 15}\n"
-        "      - {id: held, kind: cpu}\n    reserved: [held]\n"
+        f"{devices}"
         "services:\n  inference_node: {heartbeat_s: 0.2}\n"
         f"addresses: {{model_manager: '{manager}'}}\n"
     )
@@ -80,7 +87,10 @@ def spec_of(**changes: object) -> pb.ModelSpec:
         queue_limit=8,
     )
     for name, value in changes.items():
-        setattr(spec, name, value)
+        if isinstance(value, list):
+            getattr(spec, name).extend(value)
+        else:
+            setattr(spec, name, value)
     return spec
 
 

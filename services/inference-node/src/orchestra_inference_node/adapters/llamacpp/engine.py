@@ -19,7 +19,7 @@ from orchestra_inference_node.adapters.llamacpp.scoring import Scorer
 from orchestra_inference_node.adapters.llamacpp.sizing import Sizing
 from orchestra_inference_node.adapters.llamacpp.unix_http import HttpFailed, UnixHttp
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece, TopTokens
-from orchestra_inference_node.ports import EngineDevice, EngineFacts, LoadSettings
+from orchestra_inference_node.ports import EngineDevice, EngineFacts, LoadMoved, LoadSettings
 
 _QUIET, _ERRORS = -1, 1
 _ON_CARDS = (xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_GPU,)
@@ -48,6 +48,8 @@ class LlamaCppEngine:
         socket = settings.scratch / "engine.sock"
         key = secrets.token_hex(16)
         self._model = settings.model
+        # it holds the interpreter while it loads, so how far it is is seen from outside, from here on
+        settings.moved(LoadMoved(bytes_total=file.tensor_bytes))
         self._server = _loaded(_params(settings, sizing, socket, key))
         self._http = UnixHttp(socket, key)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="engine")

@@ -25,6 +25,9 @@ _FILE_TYPES = {
     19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
 }  # fmt: skip
+_UNREADABLE = (
+    struct.error, IndexError, KeyError, OverflowError, TypeError, UnicodeDecodeError, ZeroDivisionError,
+)  # fmt: skip
 # bytes and elements of one block, for tensor types of ggml
 _BLOCKS = {
     0: (4, 1), 1: (2, 1), 2: (18, 32), 3: (20, 32), 6: (22, 32), 7: (24, 32), 8: (34, 32), 10: (84, 256),
@@ -67,19 +70,20 @@ class GgufFacts:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 try:
                     metadata, tensors = _read_head(data)
-                except (struct.error, IndexError, UnicodeDecodeError, KeyError, OverflowError) as error:
+                except _UNREADABLE as error:
                     raise DataLoss(str(path), "its head cannot be read") from error
                 whole = tensors.stop <= len(data)
         if not whole:
             raise DataLoss(str(path), "it is shorter than its tensors")
         architecture = str(metadata.get("general.architecture", ""))
         length = metadata.get(f"{architecture}.context_length")
+        tokens = metadata.get("tokenizer.ggml.tokens", 0)
         return cls(
             architecture=architecture,
             context_tokens=int(length) if length else None,
             quantization=_FILE_TYPES.get(metadata.get("general.file_type", -1), ""),
             has_chat_template=bool(metadata.get("tokenizer.chat_template")),
-            vocabulary=metadata.get("tokenizer.ggml.tokens", 0),
+            vocabulary=tokens if isinstance(tokens, int) else len(tokens),
             tensor_bytes=len(tensors),
             shape={
                 name.removeprefix(f"{architecture}."): value
