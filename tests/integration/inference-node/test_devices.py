@@ -10,17 +10,15 @@ import pytest
 from orchestra.inference.v1 import node_pb2
 from orchestra_errors import FailedPrecondition
 
-DEVICES = """
-    devices:
-      - {id: P40_0, kind: cuda, model: tesla-p40, memory: 24GB, watts: 250}
-      - {id: cpu0, kind: cpu, threads: 1}
-      - {id: V100, kind: cuda, model: tesla-v100-32gb}
-    reserved: [V100]
-"""
+DEVICES = (
+    "{id: P40_0, kind: cuda, model: tesla-p40, memory: 24GB, watts: 250}",
+    "{id: cpu0, kind: cpu, threads: 1}",
+    "{id: V100, kind: cuda, model: tesla-v100-32gb}",
+)
 
 
 async def test_declared_cards_without_a_driver_degrade_the_node(start: Any, tmp_path: Path) -> None:
-    _, client = await start(tmp_path, devices=DEVICES)
+    _, client = await start(tmp_path, devices=DEVICES, reserved=["V100"])
     node = await client.node()
     assert node.state == node_pb2.STATE_DEGRADED
     assert "P40_0" in node.state_reason and "driver" in node.state_reason
