@@ -32,7 +32,7 @@ LOADED = LoadedAs("m", "sha256:1", "llamacpp", "b1", ("cpu0",), 1024, 4, (("thre
 
 
 def resident(slots: int = 4, **facts: object) -> Resident:
-    one = Resident(Wanted("m", "/m", "llamacpp"), "n/m", "llamacpp", ("cpu0",), load_began=1.0)
+    one = Resident(Wanted("m", "/m", "llamacpp"), "n/m", 1.0, "llamacpp", ("cpu0",))
     one.revision = "sha256:1"
     one.starts("i-1", 0.0)
     one.serves("h:1", {"slots": slots, "build": "b1", "context_tokens": 1024, **facts}, 3.5)

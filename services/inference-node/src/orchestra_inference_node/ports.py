@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
+from orchestra_inference_node.domain.inventory import CardReading, Cards
 from orchestra_inference_node.domain.measuring import Figures, LoadedAs
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
@@ -132,6 +133,8 @@ class LoadSettings:
     """Where to compute, in the order of the spec; none: the CPU."""
     moved: Callable[[LoadMoved], None] = lambda _: None
     """Told as the load goes on; from any thread."""
+    revision: str = ""
+    """What was inspected, where there are no files to be sure of: another is not to be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,18 @@ class WorkerStarter(Protocol):
     """Starts processes."""
 
     async def start(self, resident: Resident) -> WorkerHandle: ...
+
+
+class CardDriver(Protocol):
+    """The driver of the host's cards. Every call blocks."""
+
+    def cards(self) -> Cards:
+        """Who is there."""
+        ...
+
+    def reading(self, index: int) -> CardReading:
+        """One card's memory and power now."""
+        ...
 
 
 class ChangeSignal(Protocol):

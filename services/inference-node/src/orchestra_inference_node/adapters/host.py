@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """Memory in bytes; None where the system does not say."""
-
-    name: str
-    memory_total: int | None
-    memory_free: int | None
+from orchestra_inference_node.domain.inventory import Cpu
 
 
 def read_cpu() -> Cpu:
@@ -39,6 +32,7 @@ def _total() -> int | None:
         return None
 
 
+@cache
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

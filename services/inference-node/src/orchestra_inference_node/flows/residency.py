@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import structlog
 
 from orchestra_errors import FailedPrecondition, FieldViolation, NotFound, OrchestraError, rebuild
-from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
+from orchestra_inference_node.domain.resident import Placed, Resident, Stage, State, Wanted
 from orchestra_inference_node.flows.changes import Changes
-from orchestra_inference_node.flows.placing import Placed
 from orchestra_inference_node.ports import Weights, WeightsFile, WorkerHandle, WorkerStarter
 from orchestra_rpc import Background
 
@@ -81,8 +80,7 @@ class Residency:
         """The resident at every move until it serves. The load goes on when the caller does not.
 
         Raises FailedPrecondition when the model is held in another way or its process fails to start, and
-        whatever is
-        wrong with the file, the engine or its options.
+        whatever is wrong with the file, the engine or its options.
         """
         held = self._held.get(wanted.model)
         if held is None:
@@ -103,14 +101,8 @@ class Residency:
         yield held.resident
 
     def _begin(self, wanted: Wanted) -> _Held:
-        placed = self._place(wanted)
         resident = Resident(
-            wanted=wanted,
-            worker_id=f"{self._node_id}/{wanted.model}",
-            engine=placed.engine,
-            device_ids=placed.device_ids,
-            degraded=placed.degraded,
-            load_began=time.monotonic(),
+            wanted=wanted, worker_id=f"{self._node_id}/{wanted.model}", load_began=time.monotonic()
         )
         held = self._held[wanted.model] = _Held(resident)
         held.task = self._tasks.spawn(self._live(held), name=f"model {wanted.model}")
@@ -122,6 +114,9 @@ class Residency:
         resident = held.resident
         model = resident.wanted.model
         try:
+            # it looks at files
+            resident.placed(await asyncio.to_thread(self._place, resident.wanted))
+            self.changes.touch()
             weights = await self._verify(held)
             while True:
                 because = await self._one_process(held, weights)

@@ -47,6 +47,8 @@ _CAN = (
     "tools",
     "images",
     "audio",
+    "embeddings",
+    "score",
 )
 
 

@@ -18,7 +18,7 @@ class Abilities:
     max_n: int | None = None
     can: frozenset[str] = frozenset()
     """Of: chat, logprobs, prompt_logprobs, json_schema, grammar, token_ids_in, token_ids_out, tools, images,
-    audio."""
+    audio, embeddings, score."""
     deterministic_seed: bool = False
     generate: bool = True
     """False: it only embeds or scores."""

@@ -27,6 +27,8 @@ _FLAGS = (
     "tools",
     "images",
     "audio",
+    "embeddings",
+    "score",
 )
 
 

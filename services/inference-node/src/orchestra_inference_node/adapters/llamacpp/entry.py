@@ -12,5 +12,6 @@ ENTRY = EngineEntry(
     packages=("xllamacpp",),
     formats=frozenset({ModelFormat.GGUF}),
     device_kinds=frozenset({"cpu", "cuda"}),
+    splits=True,
     options={"threads": Count(), "batch_tokens": Count()},
 )

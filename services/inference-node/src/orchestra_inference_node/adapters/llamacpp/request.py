@@ -10,8 +10,8 @@ from orchestra_inference_node.domain.drawing import Draw
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 
 
-def completion_request(draw: Draw, grammar: str, context_tokens: int) -> dict[str, Any]:
-    """The request for one streamed sample; `grammar` is empty or what the engine reads as one."""
+def completion_request(draw: Draw, constraint: dict[str, Any], context_tokens: int) -> dict[str, Any]:
+    """The request for one streamed sample; `constraint` is empty, a `grammar` or a `json_schema`."""
     room = context_tokens - len(draw.prompt_ids)
     return {
         "prompt": list(draw.prompt_ids),
@@ -45,9 +45,9 @@ def completion_request(draw: Draw, grammar: str, context_tokens: int) -> dict[st
         "ignore_eos": False,
         "logit_bias": [],
         "stop": list(draw.stop),
-        "grammar": grammar,
         "n_probs": max(1, draw.top_logprobs) if draw.logprobs else 0,
         "post_sampling_probs": True,
+        **constraint,
     }
 
 
