@@ -31,7 +31,7 @@ async def test_a_wanted_model_is_loaded_on_the_node_that_reports_and_shown_with_
 
 
 async def test_watts_that_were_measured_at_work_go_before_those_of_the_moment_and_the_declared(
-    registered, board, stub
+    registered, board
 ):
     """The router prices local samples by these, so the ledger gets what was measured."""
     await board(serves(HERE))

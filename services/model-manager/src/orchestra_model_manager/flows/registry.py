@@ -99,7 +99,7 @@ class Registry:
 def _costs(worker: node_pb2.Worker, on_cpu: Set[str]) -> Costs:
     """The memory that is measured is the process's own: on a GPU it is not what the card must hold."""
     seen = worker.measured
-    here = seen.HasField("memory_bytes") and on_cpu.issuperset(worker.device_ids)
+    here = seen.HasField("memory_bytes") and on_cpu >= set(worker.device_ids)
     return Costs(
         memory_bytes=seen.memory_bytes if here else None,
         load_s=seen.load.ToNanoseconds() / 1e9 if seen.HasField("load") else None,
