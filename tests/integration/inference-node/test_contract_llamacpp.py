@@ -28,6 +28,11 @@ class TestChatModel(EngineContract):
 
 @pytest.mark.long
 class TestBaseModel(EngineContract):
+    # a sample that finds the prompt in its slot computes the last five tokens again
+    prompts_computed = 1.25
+    # its weights are coarser, and a prompt is not computed by the same kernels as a token
+    tolerance = 0.1
+
     @pytest.fixture(scope="class")
     @classmethod
     def spec(cls) -> pb.ModelSpec:
