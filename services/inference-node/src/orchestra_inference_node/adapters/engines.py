@@ -13,6 +13,7 @@ from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.exllamav2.entry import ENTRY as EXLLAMAV2
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
 from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
+from orchestra_inference_node.adapters.simulated.entry import ENTRY as SIMULATED
 from orchestra_inference_node.domain.devices import EngineUse
 from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
@@ -21,6 +22,7 @@ ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
     "openai-server": OPENAI_SERVER,
     "encoder": ENCODER,
+    "simulated": SIMULATED,
 }
 _PAGED_ATTENTION = "flash_attn"
 
