@@ -168,3 +168,21 @@ class RunStream:
     async def aclose(self) -> None:
         self._ended = True
         await self._run.close(self._at)
+
+
+def each_alone(
+    draws: tuple[Draw, ...],
+    idle_s: float,
+    model: str,
+    exchanges: Exchanges,
+    prepare: Callable[[Draw], Awaitable[tuple[dict[str, Any], Reader]]],
+    prompt_logprobs: Callable[[Draw], Awaitable[Piece]],
+) -> tuple[RunStream, ...]:
+    """A run for each draw, where the server shares prompts by itself or not at all."""
+
+    async def prepare_one(draws: tuple[Draw, ...]) -> tuple[dict[str, Any], Sequence[Reader]]:
+        request, reader = await prepare(draws[0])
+        return request, [reader]
+
+    runs = [Run((draw,), model, exchanges, prepare_one, prompt_logprobs) for draw in draws]
+    return tuple(stream for run in runs for stream in run.streams(idle_s))

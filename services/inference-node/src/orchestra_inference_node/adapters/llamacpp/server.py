@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Unsupported
+from orchestra_inference_node.adapters.chats import messages
 from orchestra_inference_node.adapters.exchanges import Exchanges, HttpFailed, Posts
 from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
 from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
@@ -54,12 +55,8 @@ class LlamaServer:
         return tuple(answer["tokens"])
 
     async def _render(self, chat: tuple[ChatMessage, ...]) -> str:
-        messages = [
-            {"role": turn.role, "content": turn.text} | ({"name": turn.name} if turn.name else {})
-            for turn in chat
-        ]
         try:
-            answer = await self._posts.post("/apply-template", {"messages": messages})
+            answer = await self._posts.post("/apply-template", {"messages": messages(chat)})
         except HttpFailed as error:
             raise InvalidRequest.of("chat.messages", f"the model's template refuses them: {error}") from error
         return str(answer["prompt"])
