@@ -12,7 +12,13 @@ from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra_config import Device, Node, UnknownName, catalogue
-from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files, memory_needed
+from orchestra_inference_node.adapters.engines import (
+    PRETENDING_ENGINES,
+    check_options,
+    engine_uses,
+    inspect_files,
+    memory_needed,
+)
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.manager_link import ManagerLink
@@ -79,7 +85,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
-        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident)),
+        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident), PRETENDING_ENGINES),
     )
     identity = NodeIdentity(
         node_id=here.node.id,

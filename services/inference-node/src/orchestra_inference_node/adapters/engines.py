@@ -10,12 +10,16 @@ from typing import Any
 from orchestra_errors import InvalidRequest, Violations
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
+from orchestra_inference_node.adapters.simulated.entry import ENTRY as SIMULATED
 from orchestra_inference_node.domain.devices import EngineUse
 from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
 ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
+    "simulated": SIMULATED,
 }
+PRETENDING_ENGINES = frozenset({"simulated"})
+"""Those that compute nothing and hold no weights."""
 _PAGED_ATTENTION = "flash_attn"
 
 
