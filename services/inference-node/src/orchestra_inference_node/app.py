@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -71,7 +71,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         lambda: {now.declared.device_id: _facts(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
-        engine_uses(),
+        await asyncio.to_thread(engine_uses, _usable_cards(watch.devices)),
         stored_as,
         check_options,
     )
@@ -162,8 +162,18 @@ def _known_capability(model: str) -> tuple[int, int] | None:
 
 def _facts(now: DeviceNow) -> DeviceFacts:
     return DeviceFacts(
-        now.declared.device_id, now.declared.kind, now.capability, now.amiss if now.lost else ""
+        now.declared.device_id,
+        now.declared.kind,
+        now.capability,
+        now.amiss if now.lost else "",
+        now.reading.memory_free,
     )
+
+
+def _usable_cards(devices: Sequence[DeviceNow]) -> dict[str, str] | None:
+    """The environment in which a process sees the cards that models may use; None where there are none."""
+    usable = [now.declared.device_id for now in devices if now.uuid and not now.declared.reserved]
+    return visible_cards(usable, devices) if usable else None
 
 
 def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:
