@@ -141,6 +141,13 @@ def test_a_model_goes_to_the_first_device_that_an_engine_can_use() -> None:
         placing(V100, reserved=("V100",))(Wanted("m", "/m", "auto"))
 
 
+def test_of_several_cards_the_emptiest_gets_the_model() -> None:
+    first, second = replace(P40, free=1), replace(P40_1, free=2)
+    assert placing(CPU, first, second, stored=EXL2)(Wanted("m", "/m", "exllamav2")).device_ids == ("P40_1",)
+    assert placing(CPU, first, second)(Wanted("m", "/m", "auto")).device_ids == ("cpu0",), "kinds as declared"
+    assert placing(second, first)(Wanted("m", "/m", "auto", device_ids=("P40_0",))).device_ids == ("P40_0",)
+
+
 def test_several_cards_hold_one_model_where_the_engine_spreads_it() -> None:
     both = Wanted("m", "/m", "auto", device_ids=("P40_0", "P40_1"))
     assert placing(P40, P40_1)(both).device_ids == ("P40_0", "P40_1")

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra_config import Device, Node, UnknownName, catalogue
-from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files, memory_needed
+from orchestra_inference_node.adapters.engines import (
+    PRETENDING_ENGINES,
+    check_options,
+    engine_uses,
+    inspect_files,
+    memory_needed,
+)
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
@@ -71,7 +77,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         lambda: {now.declared.device_id: _facts(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
-        engine_uses(),
+        await asyncio.to_thread(engine_uses, _usable_cards(watch.devices)),
         stored_as,
         check_options,
     )
@@ -85,7 +91,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
-        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident)),
+        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident), PRETENDING_ENGINES),
     )
     identity = NodeIdentity(
         node_id=here.node.id,
@@ -172,7 +178,11 @@ def _known_capability(model: str) -> tuple[int, int] | None:
 
 def _facts(now: DeviceNow) -> DeviceFacts:
     return DeviceFacts(
-        now.declared.device_id, now.declared.kind, now.capability, now.amiss if now.lost else ""
+        now.declared.device_id,
+        now.declared.kind,
+        now.capability,
+        now.amiss if now.lost else "",
+        now.reading.memory_free,
     )
 
 
@@ -191,6 +201,12 @@ def _meters(devices: Callable[[], Sequence[DeviceNow]]) -> DeviceMeters:
             for now in devices()
         }
     )
+
+
+def _usable_cards(devices: Sequence[DeviceNow]) -> dict[str, str] | None:
+    """The environment in which a process sees the cards that models may use; None where there are none."""
+    usable = [now.declared.device_id for now in devices if now.uuid and not now.declared.reserved]
+    return visible_cards(usable, devices) if usable else None
 
 
 def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:

@@ -31,17 +31,18 @@ _SLOW_ON_PASCAL = (
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """`kind` as the deployment names it; `capability` the CUDA compute capability, None for the CPU and where
-    it is not known. `lost` says why nothing can run on it; empty: it is there."""
+    it is not known. `lost` says why nothing can run on it; empty: it is there. `free` in bytes."""
 
     device_id: str
     kind: str
     capability: tuple[int, int] | None = None
     lost: str = ""
+    free: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """What an engine loads and where it computes. `missing` are packages that are not installed."""
+    """What an engine loads and where it computes, as it is installed. `missing` are packages that are not."""
 
     formats: frozenset[ModelFormat]
     device_kinds: frozenset[str]
