@@ -27,6 +27,8 @@ params.cache_ram_mib = 0
 params.ui = False
 params.warmup = False
 params.embedding = asked["embeddings"]
+if asked["embeddings"]:
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 params.api_keys = asked["keys"]
 server = xllamacpp.Server(params)
 print("listening", flush=True)

@@ -117,6 +117,8 @@ class NodeClient:
         for name, value in changes.items():
             if isinstance(value, dict):
                 getattr(spec, name).update(value)
+            elif isinstance(value, list):
+                getattr(spec, name).extend(value)
             else:
                 setattr(spec, name, value)
         return spec

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra_config import Device, Node, UnknownName, catalogue
-from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files
+from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files, memory_needed
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
@@ -26,10 +26,11 @@ from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
 from orchestra_inference_node.config import Deployed, Settings
 from orchestra_inference_node.domain.devices import DeviceFacts
-from orchestra_inference_node.domain.inventory import Declared, DeviceNow
+from orchestra_inference_node.domain.inventory import Declared, DeviceNow, visible_cards
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.gauges import Gauges
+from orchestra_inference_node.flows.making_room import MakingRoom
 from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.placing import Placing
 from orchestra_inference_node.flows.residency import Residency
@@ -76,11 +77,15 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
     residency = Residency(
         node_id=here.node.id,
-        starter=ChildProcesses(lambda resident, scratch: _order(settings, here, resident, scratch)),
+        starter=ChildProcesses(
+            lambda resident, scratch: _order(settings, here, resident, scratch),
+            lambda resident: visible_cards(resident.device_ids, watch.devices),
+        ),
         weights=CheckedFiles(settings.state_dir / "digests.json", inspect_files),
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
+        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident)),
     )
     identity = NodeIdentity(
         node_id=here.node.id,
@@ -189,6 +194,11 @@ def _meters(watch: DeviceWatch) -> DeviceMeters:
     )
 
 
+def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:
+    order = _order(settings, here, resident, Path())
+    return memory_needed(resident.engine, order.load_settings(lambda moved: None))
+
+
 def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path) -> Order:
     wanted = resident.wanted
     devices = [here.node.device(name) for name in resident.device_ids]
@@ -212,7 +222,11 @@ def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path
         queue_limit=here.queue_limit if wanted.queue_limit is None else wanted.queue_limit,
         chat=wanted.chat,
         device_threads=devices[0].threads if devices else None,
-        devices=[(one.id, one.kind, one.index, one.memory) for one in devices],
+        # the process sees these cards alone, and counts them from 0
+        devices=[
+            (one.id, one.kind, place if one.kind == "cuda" else None, one.memory)
+            for place, one in enumerate(devices)
+        ],
         options=dict(wanted.options),
         heartbeat_s=here.heartbeat_s,
         otlp_endpoint=settings.otlp_endpoint,

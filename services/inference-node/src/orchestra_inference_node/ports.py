@@ -106,8 +106,9 @@ class LoadMoved:
 
 @dataclass(frozen=True, slots=True)
 class EngineDevice:
-    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal; `memory` in
-    bytes is what models may use of it, None where nobody knows."""
+    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal in the worker's
+    process, which sees no other cards; `memory` in bytes is what models may use of it, None where nobody
+    knows."""
 
     device_id: str
     kind: str
@@ -189,6 +190,10 @@ class WorkerHandle(Protocol):
 
     def memory_bytes(self) -> int | None:
         """Resident memory; None when it is gone or cannot be measured."""
+        ...
+
+    def private_bytes(self) -> int | None:
+        """Resident memory that no file backs; None when it is gone or cannot be measured."""
         ...
 
     def drain(self, seconds: float) -> None:

@@ -118,6 +118,16 @@ def amiss(devices: Collection[DeviceNow]) -> str:
     return "; ".join(f"{now.declared.device_id}: {now.amiss}" for now in devices if now.amiss)
 
 
+def visible_cards(device_ids: Sequence[str], devices: Collection[DeviceNow]) -> dict[str, str]:
+    """The environment of a process that computes on these devices: it sees their cards in this order, and no
+    others, so that nothing of it ends up on a card that is kept for something else."""
+    known = {now.declared.device_id: now for now in devices}
+    chosen = [known[one] for one in device_ids if one in known]
+    indexes = [str(now.index) for now in chosen if now.declared.kind == "cuda"]
+    # as the driver's inventory counts; the default is by speed
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(indexes) or "-1"}
+
+
 def _take(free: list[Card], model: str) -> Card | None:
     for card in free:
         if not card.failure and (not model or same_card(model, card.name)):

@@ -76,6 +76,8 @@ class Resident:
     degraded: str = ""
     expected_speed: str = ""
     most_slots: int | None = None
+    memory_needed: int | None = None
+    """Bytes promised to it on its devices before its first process; None: nobody could say."""
     instance_id: str = ""
     address: str = ""
     state: State = State.STARTING

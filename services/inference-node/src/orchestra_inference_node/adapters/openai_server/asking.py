@@ -46,6 +46,7 @@ class Asker:
         self._client = httpx.Client(
             base_url=site.url,
             headers=site.headers,
+            verify=site.tls,
             timeout=httpx.Timeout(seconds, connect=_CONNECT_S),
             trust_env=False,
             follow_redirects=False,

@@ -16,9 +16,12 @@ _MOST_SHOWN = 300
 _NOT_THE_REQUESTS_FAULT = frozenset({401, 403, 404, 405, 407, 408, 409, 421, 425, 429})
 
 
-def blames_request(status: int) -> bool:
-    """Whether the status says that this request is wrong, whoever sends it."""
-    return 400 <= status < 500 and status not in _NOT_THE_REQUESTS_FAULT
+def blames_request(status: int, message: str) -> bool:
+    """Whether the answer says that this request is wrong, whenever it is sent."""
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        # a llama-server says so of a text that is longer than its batch
+        return "too large to process" in message
+    return status >= httpx.codes.BAD_REQUEST and status not in _NOT_THE_REQUESTS_FAULT
 
 
 def of_status(who: str, model: str, response: httpx.Response, message: str) -> OrchestraError:

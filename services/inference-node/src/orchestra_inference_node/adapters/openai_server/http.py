@@ -30,6 +30,7 @@ class ServerHttp:
         self._client = httpx.AsyncClient(
             base_url=site.url,
             headers=site.headers,
+            verify=site.tls,
             timeout=httpx.Timeout(site.silence_s, connect=_CONNECT_S, pool=None),
             limits=httpx.Limits(max_keepalive_connections=0),
             # a proxy of the environment is for other hosts, and a redirect was not named by the operator
@@ -79,10 +80,10 @@ class ServerHttp:
 
     def _refuse(self, response: httpx.Response, data: Any) -> None:
         """Raise for a status that is neither 200 nor the request's fault."""
-        status = response.status_code
-        if status != httpx.codes.OK and not failures.blames_request(status):
+        status, message = response.status_code, failures.message_of(data)
+        if status != httpx.codes.OK and not failures.blames_request(status, message):
             self._same.doubt()
-            raise failures.of_status(self._site.shown, self._model, response, failures.message_of(data))
+            raise failures.of_status(self._site.shown, self._model, response, message)
 
     def _broken(self, error: httpx.HTTPError) -> OrchestraError:
         self._same.doubt()

@@ -23,7 +23,12 @@ _TOP = 20
 _META = ("vocab_type", "n_vocab", "n_ctx_train", "n_embd", "n_params", "size", "ftype")
 _PROPS = ("model_path", "model_ftype", "chat_template", "bos_token", "eos_token")
 # what it renders with where the model has no template of its own
-_STAND_IN = "{%- for message in messages -%}\n  {{- '<|im_start|>' + message.role"
+_STAND_IN = (
+    "{%- for message in messages -%}\n"
+    "  {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}\n"
+    "{%- endfor -%}\n"
+    "{%- if add_generation_prompt -%}\n  {{- '<|im_start|>assistant\n' -}}\n{%- endif -%}"
+)
 
 
 def look(asker: Asker, models: list[dict[str, Any]]) -> Found | None:
@@ -41,7 +46,7 @@ def look(asker: Asker, models: list[dict[str, Any]]) -> Found | None:
         said=said,
         context_tokens=count(props.get("default_generation_settings", {}).get("n_ctx")),
         slots=count(props.get("total_slots")),
-        chat=bool(template) and not template.startswith(_STAND_IN),
+        chat=template not in ("", _STAND_IN),
         quantization=str(props.get("model_ftype") or ""),
         build=str(props["build_info"]),
         vocabulary=count(meta.get("n_vocab")) or 0,

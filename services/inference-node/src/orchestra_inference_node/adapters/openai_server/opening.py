@@ -26,6 +26,8 @@ _KINDS: Mapping[str, tuple[Look, Open, str]] = {
 }
 # a draw of one token on a busy machine
 _TRY_S = 60.0
+# a server in the middle of a long prefill may not answer at once
+_LOOK_AGAIN_S = 30.0
 
 
 def find(asker: Asker) -> Found:
@@ -59,7 +61,7 @@ def open_server(settings: LoadSettings) -> Engine:
     site = Site.read(settings.path, settings.options)
 
     def identity_now() -> str:
-        with Asker(site) as asker:
+        with Asker(site, min(site.silence_s, _LOOK_AGAIN_S)) as asker:
             return find(asker).identity
 
     with Asker(site, _TRY_S) as asker:

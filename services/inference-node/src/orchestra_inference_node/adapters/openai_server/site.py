@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
+
+import httpx
 
 from orchestra_errors import Violations
 from orchestra_inference_node.adapters.openai_server.entry import AUTO
@@ -32,6 +36,11 @@ class Site:
         """Of every request. Compressed answers are not asked for: they are as large as they say."""
         plain = {"Accept-Encoding": "identity"}
         return plain | {"Authorization": f"Bearer {self.key}"} if self.key else plain
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """Reading the host's certificates takes longer than a question: once, and never for http."""
+        return _certificates(self.url.startswith("https:"))
 
     @property
     def shown(self) -> str:
@@ -64,6 +73,11 @@ class Site:
             silence_s=float(options.get("silence_s", DEFAULT_SILENCE_S)),
             key=key,
         )
+
+
+@cache
+def _certificates(needed: bool) -> ssl.SSLContext:
+    return httpx.create_ssl_context() if needed else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _address(path: str, found: Violations) -> SplitResult | None:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound, Unsupported
+import httpx
+
+from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Unsupported
 from orchestra_inference_node.adapters.exchanges import HttpFailed
 from orchestra_inference_node.adapters.openai_server.asking import Asker
 from orchestra_inference_node.adapters.openai_server.completions import PATH, CompletionReader
 from orchestra_inference_node.adapters.openai_server.entry import TABBYAPI
+from orchestra_inference_node.adapters.openai_server.failures import RETRY_LATER_S
 from orchestra_inference_node.adapters.openai_server.found import Found, count, ids_of
 from orchestra_inference_node.adapters.openai_server.http import ServerHttp
 from orchestra_inference_node.adapters.runs import Reader, Run, RunStream
@@ -26,7 +29,10 @@ _SAID = ("max_seq_len", "cache_mode", "rope_scale", "rope_alpha", "prompt_templa
 
 def look(asker: Asker, models: list[dict[str, Any]]) -> Found | None:
     """None when the server is none of these. It lists every model of its folder and has one loaded."""
-    card = asker.get("/v1/model").holds
+    answer = asker.get("/v1/model")
+    if answer.status == httpx.codes.SERVICE_UNAVAILABLE:
+        raise Unavailable(f"{asker.site.shown} ({answer.message})", RETRY_LATER_S)
+    card = answer.holds
     parameters = card.get("parameters")
     if not isinstance(parameters, dict) or not isinstance(card.get("id"), str):
         return None
