@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -106,7 +106,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         probe_of=lambda one: WorkerProbe(
             channels.stub(one.address, one.instance_id), one.wanted.model, one.instance_id
         ),
-        gauges=Gauges(_meters(lambda: watch.devices), residency.memory_of),
+        gauges=Gauges(_meters(watch), residency.memory_of),
         store=KeptSpeeds(settings.state_dir / "measured.json"),
         changes=changes,
     )
@@ -186,20 +186,21 @@ def _facts(now: DeviceNow) -> DeviceFacts:
     )
 
 
-def _meters(devices: Callable[[], Sequence[DeviceNow]]) -> DeviceMeters:
+def _meters(watch: DeviceWatch) -> DeviceMeters:
     """What can be measured of the deployment's devices."""
     packages = CpuPackages()
 
     def card(device_id: str) -> float | None:
-        return next(now.reading.watts for now in devices() if now.declared.device_id == device_id)
+        return next(now.reading.watts for now in watch.devices if now.declared.device_id == device_id)
 
     return DeviceMeters(
         {
             now.declared.device_id: packages.watts
             if now.declared.kind == "cpu"
             else partial(card, now.declared.device_id)
-            for now in devices()
-        }
+            for now in watch.devices
+        },
+        watch.refresh,
     )
 
 
