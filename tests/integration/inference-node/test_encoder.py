@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,8 +30,9 @@ def spec(**changes: Any) -> dict[str, Any]:
 @pytest.fixture
 async def encoder(own_node: Any) -> Any:
     _, client = own_node
-    await client.load(**spec())
-    return client
+    meant = replace(client, spec=client.spec_of(**spec()))
+    await meant.load()
+    return meant
 
 
 async def test_a_folder_becomes_a_worker_that_embeds(encoder: Any, worker_of: Any) -> None:

@@ -1,4 +1,4 @@
-"""The daemon itself: queue bound, registration, traces, one clear line for what is wrong at start."""
+"""The daemon itself: registration, traces, one clear line for what is wrong at start."""
 
 from __future__ import annotations
 
@@ -15,28 +15,9 @@ import pytest
 
 from orchestra.models.v1 import model_manager_service_pb2 as models
 from orchestra.models.v1 import model_manager_service_pb2_grpc as models_grpc
-from orchestra_errors import NoCapacity
 from orchestra_rpc import RpcSettings, Service, running
 from orchestra_testing import OtlpReceiver
 from orchestra_testing.otlp import ERROR
-
-
-async def test_a_full_queue_refuses_with_a_time_to_retry(own_node: Any) -> None:
-    _, client = own_node
-    await client.load(slots=1, queue_limit=1)
-    endless = client.ask(max_tokens=900, grammar='root ::= "a" root')
-    first = asyncio.create_task(client.events(endless))
-    await client.until(lambda seen: seen.workers[0].slots_free == 0)
-    second = asyncio.create_task(client.events(endless))
-    await client.until(lambda seen: seen.workers[0].queued == 1)
-    for n in (1, 3):
-        with pytest.raises(NoCapacity) as refused:
-            await client.events(client.ask(n=n))
-        assert refused.value.retry_after
-    first.cancel()
-    second.cancel()
-    await client.until(lambda seen: seen.workers[0].slots_free == 1 and seen.workers[0].queued == 0)
-    assert len([one for one in await client.events(client.ask(n=3)) if one.HasField("finished")]) == 3
 
 
 class Manager(models_grpc.ModelManagerServiceServicer):

@@ -23,7 +23,7 @@ def computed(events: list[Any]) -> tuple[int, int]:
     )
 
 
-@pytest.mark.parametrize("slots", [2, 4, 8])
+@pytest.mark.parametrize("slots", [4, 8])
 async def test_eight_samples_compute_one_prompt(slots: int, node: Any) -> None:
     name = f"sharing-{slots}"
     await node.load(model=name, slots=slots)

@@ -1,0 +1,54 @@
+"""What of llama.cpp no other engine shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestra.inference.v1 import inference_service_pb2 as pb
+from orchestra_rpc import call_stream, call_unary
+from orchestra_testing.nodes import idle
+
+MODEL = "smollm2-135m"
+
+
+async def test_each_token_comes_by_itself_on_an_idle_machine(worker: Any) -> None:
+    events = await worker.events(worker.ask(return_token_ids=True, temperature=0))
+    deltas = [event.text_delta for event in events if event.HasField("text_delta")]
+    assert len(deltas) >= 6, "a few may merge when the machine is busy"
+
+
+async def test_a_cancel_in_a_long_prefill_frees_the_slot_at_the_next_chunk(node: Any, worker: Any) -> None:
+    asked = worker.ask("word " * 600)
+    async with call_stream(worker.stub.Generate(asked)) as answers:
+        async for answer in answers:
+            if answer.event.heartbeat.prompt_tokens_done > 0:
+                assert answer.event.heartbeat.prompt_tokens_total == 601
+                break
+    await node.until_worker(idle, seconds=10)
+
+
+async def test_tokens_that_end_an_answer_are_scored_too(worker: Any) -> None:
+    end = (await worker.count("<|im_end|>"))[-1]
+    score = pb.ScoreRequest(model=MODEL)
+    score.items.add(text="hello").target_token_ids.ids.extend([500, end, 501, end])
+    (target,) = (await call_unary(worker.stub.Score(score))).targets
+    assert list(target.token_ids) == [500, end, 501, end]
+    assert all(value < 0 for value in target.logprobs)
+
+
+async def test_prompt_logprobs_are_those_of_scoring_the_prompt(worker: Any) -> None:
+    asked = worker.ask("The sea is", max_tokens=2, temperature=0)
+    asked.generation.sampling.prompt_logprobs = 2
+    finished = (await worker.events(asked))[-1].finished
+    ids = await worker.count("The sea is")
+    given = finished.prompt_logprobs
+    assert list(given.token_ids) == ids and given.logprobs[0] == 0
+    score = pb.ScoreRequest(model=MODEL)
+    item = score.items.add()
+    item.token_ids.ids.extend(ids[:1])
+    item.target_token_ids.ids.extend(ids[1:])
+    (target,) = (await call_unary(worker.stub.Score(score))).targets
+    assert list(target.logprobs) == pytest.approx(list(given.logprobs)[1:], abs=0.02)
+    assert [len(top.token_ids) for top in given.top_logprobs] == [0] + [2] * (len(ids) - 1)
