@@ -108,6 +108,13 @@ $(ENGINES)/.installed: $(VENV)/.engine-wheels | $(ENGINES)/bin/python
 		&& $(ENGINES)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) )$(TORCH))
 	@touch $@
 
+# what CTranslate2's converters read checkpoints with
+CONVERTER := transformers==5.23.0
+
+$(ENGINES)/.converter: $(ENGINES)/.installed
+	@$(call quiet,converter,$(ENGINES)/bin/python -m pip install $(CONVERTER))
+	@touch $@
+
 .PHONY: check
 check: setup ## lint, types, layers, contracts, locks, layout (ONLY="mypy layout" runs some)
 	@$(BIN)/python $(CHECKS)/run.py $(ONLY)
@@ -119,7 +126,7 @@ test: setup models $(VENV)/.engine-wheels ## unit, integration and end-to-end te
 	@$(BIN)/python -m pytest -q -m "not long" $(TESTS)
 
 .PHONY: test-engines
-test-engines: setup models $(ENGINES)/.installed ## exllamav2 without a GPU: its own code on CPU torch over a scripted model
+test-engines: setup models $(ENGINES)/.converter ## exllamav2 without a GPU: its own code on CPU torch over a scripted model; evaluators converted from checkpoints
 	@$(ENGINES)/bin/python -m pytest -q tests/engines
 
 .PHONY: test-long
