@@ -190,7 +190,13 @@ async def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPat
 def test_a_node_that_is_not_as_declared_says_so() -> None:
     amiss_now = ["P40_0: GPU is lost"]
     messages = NodeMessages(
-        NodeIdentity("n", "i", "a:1", "0", 0.0), list, list, lambda model: None, 8, lambda: amiss_now[0]
+        NodeIdentity("n", "i", "a:1", "0", 0.0),
+        list,
+        list,
+        lambda model: None,
+        8,
+        lambda one: None,
+        lambda: amiss_now[0],
     )
     node = messages.node()
     assert (node.state, node.state_reason) == (node_pb2.STATE_DEGRADED, "P40_0: GPU is lost")
@@ -206,7 +212,12 @@ def test_a_worker_on_a_card_that_is_slow_for_its_engine_says_what_is_expected_of
     assert resident.slots_wanted == 1
     resident.serves("a:2", {"slots": 1}, 1.0)
     messages = NodeMessages(
-        NodeIdentity("n", "i", "a:1", "0", 0.0), list, lambda: [resident], lambda model: None, 8
+        NodeIdentity("n", "i", "a:1", "0", 0.0),
+        list,
+        lambda: [resident],
+        lambda model: None,
+        8,
+        lambda one: None,
     )
     (worker,) = messages.node().workers
     assert (worker.state, worker.state_reason) == (node_pb2.STATE_DEGRADED, "no paged attention")

@@ -91,15 +91,15 @@ def test_tokens_that_the_engine_kept_to_itself_are_counted_and_never_invented() 
 
 def test_errors_become_kinds() -> None:
     bad = {"error": {"code": 400, "message": "failed to parse grammar", "type": "invalid_request_error"}}
-    refused = reader(grammar="(").error(bad)
+    refused = reader(grammar="(").error(bad["error"])
     assert isinstance(refused, InvalidRequest)
     assert refused.violations[0].field == "sampling.grammar"
-    assert isinstance(reader().error({"error": {"code": 500, "message": "decode failed"}}), Unavailable)
+    assert isinstance(reader().error({"code": 500, "message": "decode failed"}), Unavailable)
 
 
 def test_every_sampling_field_is_set_in_the_engines_words() -> None:
     draw = Draw((1,), seed=2**31 - 1, temperature=0.5, top_k=3, max_tokens=2**40, stop=("x",))
-    request = completion_request(draw, "", 512)
+    request = completion_request(draw, {}, 512)
     assert request["seed"] == 2**31 - 1
     assert request["n_predict"] == 511, "the context bounds it"
     assert (request["temperature"], request["top_k"], request["stop"]) == (0.5, 3, ["x"])

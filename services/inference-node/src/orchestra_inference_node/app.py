@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,16 +21,21 @@ from orchestra_inference_node.adapters.engines import (
 )
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
+from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
 from orchestra_inference_node.adapters.manager_link import ManagerLink
 from orchestra_inference_node.adapters.nvml import Nvml
+from orchestra_inference_node.adapters.power import CpuPackages, DeviceMeters
 from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
+from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
 from orchestra_inference_node.config import Deployed, Settings, declared_devices
 from orchestra_inference_node.domain.inventory import facts_of, usable_cards, visible_cards
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
+from orchestra_inference_node.flows.gauges import Gauges
 from orchestra_inference_node.flows.making_room import MakingRoom
+from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.placing import Placing
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.flows.watching import DeviceWatch
@@ -92,17 +98,27 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         version=version("orchestra-inference-node"),
         started_at=time.time(),
     )
+    channels = WorkerChannels(telemetry)
+    measuring = Measuring(
+        find=residency.find,
+        probe_of=lambda one: WorkerProbe(
+            channels.stub(one.address, one.instance_id), one.wanted.model, one.instance_id
+        ),
+        gauges=Gauges(_meters(watch), residency.memory_of),
+        store=KeptSpeeds(settings.state_dir / "measured.json"),
+        changes=changes,
+    )
     messages = NodeMessages(
         identity,
         lambda: [device_message(now, placing.choice(now.declared.device_id)) for now in watch.devices],
         lambda: residency.residents,
         residency.memory_of,
         here.queue_limit,
+        measuring.known,
         lambda: watch.amiss,
     )
-    channels = WorkerChannels(telemetry)
     forwarding = Forwarding(instance, residency.find, channels.stub)
-    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, settings.drain_s)
+    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, measuring, settings.drain_s)
     background = Background()
     background.spawn(ManagerLink(here.manager, telemetry, changes, messages.node).run(), name="manager link")
     background.spawn(watch.run(), name="devices")
@@ -130,6 +146,24 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         shutdown=shutdown,
         on_bound=on_bound,
         stop=stop,
+    )
+
+
+def _meters(watch: DeviceWatch) -> DeviceMeters:
+    """What can be measured of the deployment's devices."""
+    packages = CpuPackages()
+
+    def card(device_id: str) -> float | None:
+        return next(now.reading.watts for now in watch.devices if now.declared.device_id == device_id)
+
+    return DeviceMeters(
+        {
+            now.declared.device_id: packages.watts
+            if now.declared.kind == "cpu"
+            else partial(card, now.declared.device_id)
+            for now in watch.devices
+        },
+        watch.refresh,
     )
 
 

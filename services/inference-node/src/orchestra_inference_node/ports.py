@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
 from orchestra_inference_node.domain.inventory import CardReading, Cards
+from orchestra_inference_node.domain.measuring import Figures, LoadedAs
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
@@ -133,6 +134,8 @@ class LoadSettings:
     """Where to compute, in the order of the spec; none: the CPU."""
     moved: Callable[[LoadMoved], None] = lambda _: None
     """Told as the load goes on; from any thread."""
+    revision: str = ""
+    """What was inspected, where there are no files to be sure of: another is not to be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +235,46 @@ class ChangeSignal(Protocol):
 
     async def after(self, seen: int, seconds: float | None = None) -> int:
         """The version once it is newer than `seen`, or after `seconds` whatever it is then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One request as its caller saw it, in seconds; token counts are the engine's own, None where it does
+    not tell. `computed_prompt_tokens` leaves out what was found in a cache."""
+
+    tokens: int
+    first_token_s: float
+    computed_prompt_tokens: int | None
+
+
+class Probe(Protocol):
+    """Asks one worker process, the way callers do. Raises what they would see, WorkerLost when it ends."""
+
+    async def draw(self, prompt: str, tokens: int) -> Drawn:
+        """At most `tokens` tokens with neutral settings and a random seed. Cancelling it frees the slot."""
+        ...
+
+    async def embed(self, text: str) -> None:
+        """A vector of the text, thrown away."""
+        ...
+
+
+class Meter(Protocol):
+    """Measures what devices draw."""
+
+    async def watts(self, device_ids: tuple[str, ...]) -> float | None:
+        """Of all of them together, now or on the mean since they were last asked about; None when one of
+        them has no meter, or has nothing to say yet."""
+        ...
+
+
+class SpeedStore(Protocol):
+    """Keeps measurements over restarts."""
+
+    def of(self, loaded: LoadedAs) -> Figures | None: ...
+
+    async def keep(self, loaded: LoadedAs, figures: Figures) -> None:
+        """Durable when it returns; a failure to write is logged, and the figures last until the daemon
+        ends."""
         ...

@@ -13,14 +13,20 @@ from typing import Any
 import structlog
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
+from orchestra_inference_node.adapters.exllamav2.entry import ENTRY as EXLLAMAV2
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
+from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
 from orchestra_inference_node.adapters.simulated.entry import ENTRY as SIMULATED
 from orchestra_inference_node.domain.devices import EngineUse
 from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
 ENGINES: Mapping[str, EngineEntry] = {
+    "exllamav2": EXLLAMAV2,
     "llamacpp": LLAMACPP,
+    "openai-server": OPENAI_SERVER,
+    "encoder": ENCODER,
     "simulated": SIMULATED,
 }
 PRETENDING_ENGINES = frozenset({"simulated"})

@@ -97,6 +97,8 @@ class Resident:
     tokens_per_second: float | None = None
     restarts: Restarts = field(default_factory=Restarts)
     serving_since: float | None = None
+    load_s: float | None = None
+    """From the order to load to the first process that served."""
     started_at: float = 0.0
     cut_calls: int = 0
     failure: OrchestraError | None = None
@@ -140,6 +142,8 @@ class Resident:
         self.slots_free = facts["slots"]
         self.queued = 0
         self.serving_since = now
+        if self.load_s is None:
+            self.load_s = now - self.load_began
         self.stage = Stage.READY
         if self.restarts.too_often:
             self.state, self.reason = State.DEGRADED, f"died {self.restarts.in_row} times in a row"

@@ -11,7 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import node_pb2
 from orchestra_errors import Violations
+from orchestra_inference_node.domain.measuring import Figures
 from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
+from orchestra_inference_node.rpc.measuring import measured_speed
 
 _STATES = {
     State.STARTING: node_pb2.STATE_STARTING,
@@ -51,6 +53,7 @@ class NodeMessages:
         residents: Callable[[], list[Resident]],
         memory_of: Callable[[str], int | None],
         queue_limit: int,
+        measured: Callable[[Resident], Figures | None],
         amiss: Callable[[], str] = lambda: "",
     ) -> None:
         """`amiss` says what is not as it should be with the node; empty: nothing."""
@@ -60,6 +63,7 @@ class NodeMessages:
         self._residents = residents
         self._memory_of = memory_of
         self._queue_limit = queue_limit
+        self._measured = measured
         self._amiss = amiss
 
     def node(self) -> node_pb2.Node:
@@ -112,6 +116,8 @@ class NodeMessages:
             out.capabilities.CopyFrom(_capabilities(facts))
         if resident.state is State.STARTING:
             out.progress.CopyFrom(progress_of(resident))
+        if (figures := self._measured(resident)) is not None:
+            out.measured.CopyFrom(measured_speed(figures, resident))
         return out
 
     def queue_limit_of(self, wanted: Wanted) -> int:

@@ -40,9 +40,9 @@ class ChunkReader:
         return self._token(said)
 
     def error(self, data: Mapping[str, Any]) -> OrchestraError:
-        """What an error chunk means."""
+        """What an error means."""
         constraint = "grammar" if self._draw.json_schema is None else "json_schema"
-        return engine_error(data.get("error", data), self._model, constraint)
+        return engine_error(data, self._model, constraint)
 
     def _token(self, said: Mapping[str, Any]) -> list[Output]:
         tokens: list[int] = said["tokens"]

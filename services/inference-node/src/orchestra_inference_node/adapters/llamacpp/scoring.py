@@ -1,13 +1,12 @@
-"""Logprobs of given tokens: the engine is made to draw them."""
+"""Logprobs of given tokens: the server is made to draw them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from concurrent.futures import Executor
 from typing import Any
 
 from orchestra_errors import OrchestraError, Unavailable
+from orchestra_inference_node.adapters.exchanges import Exchanges
 from orchestra_inference_node.adapters.llamacpp.chunks import engine_error
 from orchestra_inference_node.adapters.llamacpp.request import forcing_request, scoring_request
 from orchestra_inference_node.domain.drawing import Piece, TopTokens
@@ -16,59 +15,55 @@ from orchestra_inference_node.domain.drawing import Piece, TopTokens
 class Scorer:
     """Scores one target. The caller holds a slot."""
 
-    def __init__(self, model: str, server: Any, threads: Executor) -> None:
+    def __init__(self, model: str, exchanges: Exchanges) -> None:
         self._model = model
-        self._server = server
-        self._threads = threads
-        self._given_up = False
+        self._exchanges = exchanges
 
     async def score(self, prompt: tuple[int, ...], target: tuple[int, ...], top: int) -> Piece:
         """Returns, or raises, once the slot is free, also when it is cancelled."""
-        done = asyncio.get_running_loop().run_in_executor(self._threads, self._work, prompt, target, top)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            self._given_up = True
-            await asyncio.wait([done])
-            raise
-
-    def _work(self, prompt: tuple[int, ...], target: tuple[int, ...], top: int) -> Piece:
-        """In a thread."""
         scored = Piece()
-        while not self._given_up and len(scored.logprobs) < len(target):
+        while len(scored.logprobs) < len(target):
             done = len(scored.logprobs)
             context, rest = prompt + target[:done], target[done:]
-            failure = self._draw(scoring_request(context, rest, top), rest, top, scored)
-            if len(scored.logprobs) < len(target) and not self._given_up:
+            failure = await self._draw(scoring_request(context, rest, top), rest, top, scored)
+            if len(scored.logprobs) < len(target):
                 # no grammar can ask for a token that ends an answer
                 done = len(scored.logprobs)
                 context, rest = prompt + target[:done], target[done : done + 1]
-                failure = self._draw(forcing_request(context, rest[0], top), rest, top, scored)
-                if len(scored.logprobs) == done and not self._given_up:
+                failure = await self._draw(forcing_request(context, rest[0], top), rest, top, scored)
+                if len(scored.logprobs) == done:
                     raise failure or Unavailable(f"the engine of {self._model} (it drew another token)")
         scored.tokens = len(scored.logprobs)
         return scored
 
-    def _draw(
+    async def _draw(
         self, request: dict[str, Any], wanted: tuple[int, ...], top: int, scored: Piece
     ) -> OrchestraError | None:
-        """Add what was drawn as wanted; the engine's failure, if any."""
+        """Add what was drawn as wanted; the server's failure, if any."""
         failures: list[OrchestraError] = []
         begin = len(scored.logprobs)
 
-        def on_chunk(chunk: bytes) -> bool:
-            data = json.loads(chunk)
-            if "choices" not in data:
-                failures.append(engine_error(data.get("error", data), self._model))
+        def on_chunk(said: dict[str, Any]) -> bool:
+            if "error" in said:
+                failures.append(engine_error(said["error"], self._model))
                 return True
-            for entry in data["__verbose"].get("completion_probabilities") or ():
+            for entry in said.get("completion_probabilities") or ():
                 at = len(scored.logprobs) - begin
                 if at == len(wanted) or entry["id"] != wanted[at]:
                     return True
                 _add(scored, entry, top)
-            return self._given_up
+            return False
 
-        self._server.handle_completions(json.dumps(request).encode(), on_chunk)
+        exchange = self._exchanges.start(request, on_chunk)
+        try:
+            await asyncio.wait([exchange.done])
+        except asyncio.CancelledError:
+            exchange.give_up()
+            await asyncio.wait([exchange.done])
+            raise
+        error = exchange.done.exception()
+        if isinstance(error, OrchestraError):
+            raise error
         return failures[0] if failures else None
 
 

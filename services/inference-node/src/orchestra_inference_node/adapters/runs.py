@@ -1,48 +1,62 @@
-"""Draws of one prompt in the engine: one request to it, a stream for each draw."""
+"""Draws of one prompt in a server: one streamed request, a stream for each draw."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
-from orchestra_errors import Unavailable
-from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
+from orchestra_errors import DataLoss, OrchestraError, Unavailable, WorkerLost
+from orchestra_inference_node.adapters.exchanges import Exchange, Exchanges
 from orchestra_inference_node.adapters.mailbox import Mailbox
 from orchestra_inference_node.domain.drawing import Draw, End, Idle, Output, Piece
 
 
-class Run:
-    """One request to the engine. It begins when the first of its streams is read.
+class Reader(Protocol):
+    """Reads the chunks of one draw in order. `ended` is set once the draw has its End."""
 
-    The engine gives up a request as a whole: a draw that is closed before its end holds its slot until the
-    others have ended or are closed, too.
+    ended: bool
+
+    def read(self, said: dict[str, Any]) -> list[Output]:
+        """What a chunk says. Raises LookupError, TypeError or ValueError for one that it cannot read."""
+        ...
+
+    def error(self, said: dict[str, Any]) -> OrchestraError:
+        """What an error of the server means."""
+        ...
+
+
+Prepare = Callable[[tuple[Draw, ...]], Awaitable[tuple[dict[str, Any], Sequence[Reader]]]]
+"""Gives the request for the draws and a reader for each."""
+
+
+class Run:
+    """One request to the server. It begins when the first of its streams is read.
+
+    A request is given up as a whole: a draw that is closed before its end holds its slot until the others
+    have ended or are closed, too.
     """
 
     def __init__(
         self,
         draws: tuple[Draw, ...],
         model: str,
-        server: Any,
-        threads: Executor,
-        prepare: Callable[[tuple[Draw, ...]], Awaitable[tuple[dict[str, Any], dict[int, str]]]],
+        exchanges: Exchanges,
+        prepare: Prepare,
         prompt_logprobs: Callable[[Draw], Awaitable[Piece]],
     ) -> None:
-        """`prepare` gives the request and the texts of the stop tokens."""
         self._draws = draws
         self._model = model
-        self._server = server
-        self._threads = threads
+        self._exchanges = exchanges
         self._prepare = prepare
         self._prompt_logprobs = prompt_logprobs
         self._boxes = [Mailbox() for _ in draws]
-        self._readers: list[ChunkReader] = []
+        self._readers: Sequence[Reader] = ()
         self._open = set(range(len(draws)))
-        self._done: asyncio.Future[None] | None = None
         self._beginning: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None
+        self._driving: asyncio.Task[None] | None = None
         self._prompt: asyncio.Task[Piece] | None = None
         self._ends: dict[int, End] = {}
 
@@ -51,7 +65,7 @@ class Run:
 
     async def next(self, at: int, idle_s: float) -> Output | None:
         """What comes next for the draw; None when nothing came for `idle_s` seconds."""
-        if self._done is None:
+        if self._driving is None:
             if self._beginning is None:
                 self._beginning = asyncio.create_task(self._begin(), name="begin run")
             await asyncio.shield(self._beginning)
@@ -79,48 +93,45 @@ class Run:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
+            if self._exchange is not None:
+                self._exchange.give_up()
         ended = bool(self._readers) and self._readers[at].ended
-        if self._done is not None and not (self._open and ended):
-            await asyncio.shield(self._done)
+        if self._driving is not None and not (self._open and ended):
+            await asyncio.shield(self._driving)
 
     async def _begin(self) -> None:
-        request, stop_texts = await self._prepare(self._draws)
-        forked = len(self._draws) > 1
-        self._readers = [
-            ChunkReader(draw, self._model, stop_texts, forked=forked and at > 0)
-            for at, draw in enumerate(self._draws)
-        ]
-        payload = json.dumps(request).encode()
-        self._done = asyncio.get_running_loop().run_in_executor(self._threads, self._drive, payload)
+        request, self._readers = await self._prepare(self._draws)
+        self._exchange = self._exchanges.start(request, self._on_chunk)
+        self._driving = asyncio.create_task(self._drive(self._exchange), name="run")
 
-    def _drive(self, payload: bytes) -> None:
-        """In a thread: returns when the engine has let go of the slots."""
-        why = "it stopped without a finish"
-        try:
-            self._server.handle_completions(payload, self._on_chunk)
-        except Exception as error:
-            why = str(error)
-        self._fail(Unavailable(f"the engine of {self._model} ({why})", retry_after=1.0))
+    async def _drive(self, exchange: Exchange) -> None:
+        """Returns when the server has let go of the slots; by then every draw has its end or an error."""
+        await asyncio.wait([exchange.done])
+        error: BaseException | None = None
+        if not exchange.done.cancelled():
+            error = exchange.done.exception()
+        if error is None:
+            error = WorkerLost(self._model, "its answer broke off without an end", retry_after=1.0)
+        elif not isinstance(error, OrchestraError):
+            error = Unavailable(f"the engine of {self._model} ({error})", retry_after=1.0)
+        self._fail(error)
 
-    def _on_chunk(self, chunk: bytes) -> bool:
-        """True gives the request up in the engine. An exception here would be swallowed by the binding."""
+    def _on_chunk(self, said: dict[str, Any]) -> bool:
+        """True gives the request up in the server. In its own thread nobody sees an exception."""
         if not self._open:
             return True
         try:
-            data = json.loads(chunk)
-            if "choices" not in data:
-                return self._fail(self._readers[0].error(data))
-            said = data["__verbose"]
+            if (wrong := said.get("error")) is not None:
+                return self._fail(self._readers[0].error(wrong))
             at = said["index"] if len(self._boxes) > 1 else 0
             reader = self._readers[at]
             if reader.ended:
                 return False
-            box = self._boxes[at]
             for output in reader.read(said):
-                box.put(output)
-            if not reader.ended:
-                return False
-            return all(one.ended for one in self._readers)
+                self._boxes[at].put(output)
+            return reader.ended and all(one.ended for one in self._readers)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            return self._fail(DataLoss(f"the answer of {self._model}", f"{type(error).__name__}: {error}"))
         except Exception as error:
             return self._fail(error)
 
@@ -157,3 +168,21 @@ class RunStream:
     async def aclose(self) -> None:
         self._ended = True
         await self._run.close(self._at)
+
+
+def each_alone(
+    draws: tuple[Draw, ...],
+    idle_s: float,
+    model: str,
+    exchanges: Exchanges,
+    prepare: Callable[[Draw], Awaitable[tuple[dict[str, Any], Reader]]],
+    prompt_logprobs: Callable[[Draw], Awaitable[Piece]],
+) -> tuple[RunStream, ...]:
+    """A run for each draw, where the server shares prompts by itself or not at all."""
+
+    async def prepare_one(draws: tuple[Draw, ...]) -> tuple[dict[str, Any], Sequence[Reader]]:
+        request, reader = await prepare(draws[0])
+        return request, [reader]
+
+    runs = [Run((draw,), model, exchanges, prepare_one, prompt_logprobs) for draw in draws]
+    return tuple(stream for run in runs for stream in run.streams(idle_s))
