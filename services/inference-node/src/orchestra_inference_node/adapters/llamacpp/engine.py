@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import xllamacpp
 
 from orchestra_errors import InvalidRequest, Unsupported
-from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
+from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts, token_table
 from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
 from orchestra_inference_node.adapters.llamacpp.runs import Run, RunStream
 from orchestra_inference_node.adapters.llamacpp.scoring import Scorer
 from orchestra_inference_node.adapters.llamacpp.unix_http import HttpFailed, UnixHttp
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece, TopTokens
 from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
@@ -42,7 +44,8 @@ class LlamaCppEngine:
         self._server = xllamacpp.Server(_params(settings, slots, context, socket, key))
         self._http = UnixHttp(socket, key)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="engine")
-        self._vocabulary = file.vocabulary
+        self._tokens = file.vocabulary
+        self._vocabulary = Vocabulary(partial(token_table, Path(settings.path)))
         self._stop_texts: dict[int, str] = {}
         self._proven: set[str] = set()
         self._facts = EngineFacts(
@@ -94,7 +97,15 @@ class LlamaCppEngine:
         return tuple(stream for run in runs for stream in self._run(run).streams(idle_s))
 
     def _run(self, draws: tuple[Draw, ...]) -> Run:
-        return Run(draws, self._model, self._server, self._threads, self._prepare, self._prompt_logprobs)
+        return Run(
+            draws,
+            self._model,
+            self._server,
+            self._vocabulary,
+            self._threads,
+            self._prepare,
+            self._prompt_logprobs,
+        )
 
     async def _prepare(self, draws: tuple[Draw, ...]) -> tuple[dict[str, Any], dict[int, str]]:
         first = draws[0]
@@ -118,10 +129,11 @@ class LlamaCppEngine:
     async def score(self, prompt_ids: tuple[int, ...], target_ids: tuple[int, ...], top: int) -> Piece:
         """See the port. The engine tells no logprobs of what it is given, so it is made to draw the target:
         a token takes as long as one that is generated."""
-        beyond = next((one for one in (*prompt_ids, *target_ids) if not 0 <= one < self._vocabulary), None)
+        beyond = next((one for one in (*prompt_ids, *target_ids) if not 0 <= one < self._tokens), None)
         if beyond is not None:
             raise InvalidRequest.of("token_ids", f"{beyond} is no token of {self._model}")
-        return await Scorer(self._model, self._server, self._threads).score(prompt_ids, target_ids, top)
+        scorer = Scorer(self._model, self._server, self._vocabulary, self._threads)
+        return await scorer.score(prompt_ids, target_ids, top)
 
     async def _grammar(self, draw: Draw) -> str:
         if draw.grammar is not None:

@@ -9,8 +9,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
-from orchestra_errors import Unavailable
+from orchestra_errors import OrchestraError, Unavailable
 from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.adapters.mailbox import Mailbox
 from orchestra_inference_node.domain.drawing import Draw, End, Idle, Output, Piece
 
@@ -27,6 +28,7 @@ class Run:
         draws: tuple[Draw, ...],
         model: str,
         server: Any,
+        vocabulary: Vocabulary,
         threads: Executor,
         prepare: Callable[[tuple[Draw, ...]], Awaitable[tuple[dict[str, Any], dict[int, str]]]],
         prompt_logprobs: Callable[[Draw], Awaitable[Piece]],
@@ -35,6 +37,7 @@ class Run:
         self._draws = draws
         self._model = model
         self._server = server
+        self._vocabulary = vocabulary
         self._threads = threads
         self._prepare = prepare
         self._prompt_logprobs = prompt_logprobs
@@ -87,7 +90,7 @@ class Run:
         request, stop_texts = await self._prepare(self._draws)
         forked = len(self._draws) > 1
         self._readers = [
-            ChunkReader(draw, self._model, stop_texts, forked=forked and at > 0)
+            ChunkReader(draw, self._model, stop_texts, self._vocabulary, forked=forked and at > 0)
             for at, draw in enumerate(self._draws)
         ]
         payload = json.dumps(request).encode()
@@ -116,8 +119,13 @@ class Run:
             if reader.ended:
                 return False
             box = self._boxes[at]
-            for output in reader.read(said):
-                box.put(output)
+            try:
+                for output in reader.read(said):
+                    box.put(output)
+            except OrchestraError as error:
+                # this draw's alone
+                reader.ended = True
+                box.put(error)
             if not reader.ended:
                 return False
             return all(one.ended for one in self._readers)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
 from orchestra_errors import OrchestraError, Unavailable
 from orchestra_inference_node.adapters.llamacpp.chunks import engine_error
-from orchestra_inference_node.adapters.llamacpp.request import forcing_request, scoring_request
+from orchestra_inference_node.adapters.llamacpp.request import (
+    COMPARED_BIAS,
+    comparing_request,
+    forcing_request,
+    scoring_request,
+)
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.domain.drawing import Piece, TopTokens
 
 
 class Scorer:
     """Scores one target. The caller holds a slot."""
 
-    def __init__(self, model: str, server: Any, threads: Executor) -> None:
+    def __init__(self, model: str, server: Any, vocabulary: Vocabulary, threads: Executor) -> None:
         self._model = model
+        self._vocabulary = vocabulary
         self._server = server
         self._threads = threads
         self._given_up = False
@@ -38,8 +47,12 @@ class Scorer:
         while not self._given_up and len(scored.logprobs) < len(target):
             done = len(scored.logprobs)
             context, rest = prompt + target[:done], target[done:]
-            failure = self._draw(scoring_request(context, rest, top), rest, top, scored)
-            if len(scored.logprobs) < len(target) and not self._given_up:
+            shown = rest[: self._vocabulary.visible(rest)]
+            if not shown:
+                self._look_up(context, rest[0], top, scored)
+                continue
+            failure = self._draw(scoring_request(context, shown, top), shown, top, scored)
+            if len(scored.logprobs) < done + len(shown) and not self._given_up:
                 # no grammar can ask for a token that ends an answer
                 done = len(scored.logprobs)
                 context, rest = prompt + target[:done], target[done : done + 1]
@@ -53,20 +66,45 @@ class Scorer:
         self, request: dict[str, Any], wanted: tuple[int, ...], top: int, scored: Piece
     ) -> OrchestraError | None:
         """Add what was drawn as wanted; the engine's failure, if any."""
-        failures: list[OrchestraError] = []
         begin = len(scored.logprobs)
+
+        def take(entry: dict[str, Any]) -> bool:
+            at = len(scored.logprobs) - begin
+            if at == len(wanted) or entry["id"] != wanted[at]:
+                return False
+            _add(scored, entry, top)
+            return True
+
+        return self._ask(request, take)
+
+    def _look_up(self, context: tuple[int, ...], token: int, top: int, scored: Piece) -> None:
+        """The engine says nothing of a token that ends inside a character, so it is made to draw a letter:
+        once as the model has it, and once beside the token, which tells how much less likely that is."""
+        letter = self._vocabulary.plain
+        told: list[dict[str, Any]] = []
+        for request in (forcing_request(context, letter, top), comparing_request(context, letter, token)):
+            failure = self._ask(request, lambda entry: told.append(entry) is not None)
+            if failure:
+                raise failure
+        if self._given_up:
+            return
+        beside = {one["id"]: one["prob"] for one in told[-1].get("top_probs", ())}
+        if len(told) < 2 or not beside.get(token):
+            raise Unavailable(f"the engine of {self._model} (it does not tell of token {token})")
+        less = math.log(beside[letter]) - math.log(beside[token]) - COMPARED_BIAS
+        _add(scored, told[0] | {"id": token, "logprob": told[0]["logprob"] - less}, top)
+
+    def _ask(self, request: dict[str, Any], take: Callable[[dict[str, Any]], bool]) -> OrchestraError | None:
+        """Hand over what is said of each token until `take` has enough; the engine's failure, if any."""
+        failures: list[OrchestraError] = []
 
         def on_chunk(chunk: bytes) -> bool:
             data = json.loads(chunk)
             if "choices" not in data:
                 failures.append(engine_error(data.get("error", data), self._model))
                 return True
-            for entry in data["__verbose"].get("completion_probabilities") or ():
-                at = len(scored.logprobs) - begin
-                if at == len(wanted) or entry["id"] != wanted[at]:
-                    return True
-                _add(scored, entry, top)
-            return self._given_up
+            entries = data["__verbose"].get("completion_probabilities") or ()
+            return not all(take(entry) for entry in entries) or self._given_up
 
         self._server.handle_completions(json.dumps(request).encode(), on_chunk)
         return failures[0] if failures else None
