@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from orchestra_errors import FailedPrecondition, InsufficientMemory, InvalidRequest, OrchestraError
-from orchestra_inference_node.domain.resident import Resident, Wanted
+from orchestra_inference_node.domain.resident import Placed, Resident, Wanted
 from orchestra_inference_node.flows.changes import Changes
-from orchestra_inference_node.flows.placing import Placed
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.ports import Weights
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
+from orchestra_inference_node.domain.inventory import CardReading, Cards
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
@@ -104,8 +105,9 @@ class LoadMoved:
 
 @dataclass(frozen=True, slots=True)
 class EngineDevice:
-    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal; `memory` in
-    bytes is what models may use of it, None where nobody knows."""
+    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal in the worker's
+    process, which sees no other cards; `memory` in bytes is what models may use of it, None where nobody
+    knows."""
 
     device_id: str
     kind: str
@@ -187,6 +189,10 @@ class WorkerHandle(Protocol):
         """Resident memory; None when it is gone or cannot be measured."""
         ...
 
+    def private_bytes(self) -> int | None:
+        """Resident memory that no file backs; None when it is gone or cannot be measured."""
+        ...
+
     def drain(self, seconds: float) -> None:
         """Tell it to finish what runs and end; what still runs after `seconds` is cut."""
         ...
@@ -204,6 +210,18 @@ class WorkerStarter(Protocol):
     """Starts processes."""
 
     async def start(self, resident: Resident) -> WorkerHandle: ...
+
+
+class CardDriver(Protocol):
+    """The driver of the host's cards. Every call blocks."""
+
+    def cards(self) -> Cards:
+        """Who is there."""
+        ...
+
+    def reading(self, index: int) -> CardReading:
+        """One card's memory and power now."""
+        ...
 
 
 class ChangeSignal(Protocol):

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from orchestra_errors import FailedPrecondition, FieldViolation, NotFound, OrchestraError, rebuild
-from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
+from orchestra_errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InsufficientMemory,
+    NotFound,
+    OrchestraError,
+    rebuild,
+)
+from orchestra_inference_node.domain.fitting import Claim, want_of_memory
+from orchestra_inference_node.domain.resident import Placed, Resident, Stage, State, Wanted
 from orchestra_inference_node.flows.changes import Changes
-from orchestra_inference_node.flows.placing import Placed
+from orchestra_inference_node.flows.making_room import MakingRoom
 from orchestra_inference_node.ports import Weights, WeightsFile, WorkerHandle, WorkerStarter
 from orchestra_rpc import Background
 
@@ -51,13 +59,16 @@ class Residency:
         place: Callable[[Wanted], Placed],
         changes: Changes,
         load_timeout_s: float,
+        room: MakingRoom | None = None,
     ) -> None:
+        """`room` None: nobody looks whether a model fits before it is loaded."""
         self.changes = changes
         self._node_id = node_id
         self._starter = starter
         self._weights = weights
         self._place = place
         self._load_timeout_s = load_timeout_s
+        self._room = room
         self._held: dict[str, _Held] = {}
         self._tasks = Background()
 
@@ -81,8 +92,7 @@ class Residency:
         """The resident at every move until it serves. The load goes on when the caller does not.
 
         Raises FailedPrecondition when the model is held in another way or its process fails to start, and
-        whatever is
-        wrong with the file, the engine or its options.
+        whatever is wrong with the file, the engine or its options.
         """
         held = self._held.get(wanted.model)
         if held is None:
@@ -103,14 +113,8 @@ class Residency:
         yield held.resident
 
     def _begin(self, wanted: Wanted) -> _Held:
-        placed = self._place(wanted)
         resident = Resident(
-            wanted=wanted,
-            worker_id=f"{self._node_id}/{wanted.model}",
-            engine=placed.engine,
-            device_ids=placed.device_ids,
-            degraded=placed.degraded,
-            load_began=time.monotonic(),
+            wanted=wanted, worker_id=f"{self._node_id}/{wanted.model}", load_began=time.monotonic()
         )
         held = self._held[wanted.model] = _Held(resident)
         held.task = self._tasks.spawn(self._live(held), name=f"model {wanted.model}")
@@ -122,7 +126,12 @@ class Residency:
         resident = held.resident
         model = resident.wanted.model
         try:
+            # it looks at files
+            resident.placed(await asyncio.to_thread(self._place, resident.wanted))
+            self.changes.touch()
             weights = await self._verify(held)
+            if self._room is not None:
+                await self._room.claim(resident, lambda: self._claims(held))
             while True:
                 because = await self._one_process(held, weights)
                 if resident.state is State.DRAINING:
@@ -141,6 +150,16 @@ class Residency:
             if self._held.get(model) is held:
                 del self._held[model]
             self.changes.touch()
+
+    def _claims(self, held: _Held) -> list[Claim]:
+        """What all others were promised."""
+        others = [one for one in self._held.values() if one is not held and one.resident.device_ids]
+        if self._room is None:
+            return []
+        return [
+            self._room.claimed(one.resident, one.handle.private_bytes() if one.handle else None)
+            for one in others
+        ]
 
     async def _verify(self, held: _Held) -> Weights:
         resident = held.resident
@@ -178,10 +197,21 @@ class Residency:
             and resident.restarts.total == 0
             and resident.state is not State.DRAINING
         ):
-            raise resident.failure or FailedPrecondition(
-                f"model {resident.wanted.model}", f"its worker did not start: {because}"
-            )
+            raise await self._not_started(held, because)
         return because
+
+    async def _not_started(self, held: _Held, because: str) -> OrchestraError:
+        """Why the first process never served."""
+        resident = held.resident
+        if isinstance(resident.failure, InsufficientMemory) or (
+            resident.failure is None and want_of_memory(because)
+        ):
+            if self._room is not None:
+                return await self._room.now(resident, lambda: self._claims(held))
+            return InsufficientMemory(resident.wanted.model, ", ".join(resident.device_ids), None, None)
+        return resident.failure or FailedPrecondition(
+            f"model {resident.wanted.model}", f"its worker did not start: {resident.reason or because}"
+        )
 
     async def _watch_loading(self, held: _Held, handle: WorkerHandle) -> None:
         resident = held.resident

@@ -51,27 +51,38 @@ class NodeMessages:
         residents: Callable[[], list[Resident]],
         memory_of: Callable[[str], int | None],
         queue_limit: int,
+        amiss: Callable[[], str] = lambda: "",
     ) -> None:
+        """`amiss` says what is not as it should be with the node; empty: nothing."""
         self.identity = identity
         self.draining = False
         self._devices = devices
         self._residents = residents
         self._memory_of = memory_of
         self._queue_limit = queue_limit
+        self._amiss = amiss
 
     def node(self) -> node_pb2.Node:
         identity = self.identity
+        state, reason = self._state()
         return node_pb2.Node(
             node_id=identity.node_id,
             instance_id=identity.instance_id,
             address=identity.address,
-            state=node_pb2.STATE_DRAINING if self.draining else node_pb2.STATE_SERVING,
-            state_reason="the daemon shuts down" if self.draining else "",
+            state=_STATES[state],
+            state_reason=reason,
             devices=self._devices(),
             workers=[self.worker(resident) for resident in self._residents()],
             started_at=_timestamp(identity.started_at),
             version=identity.version,
         )
+
+    def _state(self) -> tuple[State, str]:
+        if self.draining:
+            return State.DRAINING, "the daemon shuts down"
+        if amiss := self._amiss():
+            return State.DEGRADED, amiss
+        return State.SERVING, ""
 
     def worker(self, resident: Resident) -> node_pb2.Worker:
         facts = resident.facts
@@ -94,6 +105,7 @@ class NodeMessages:
             memory_bytes=self._memory_of(resident.wanted.model),
             tokens_per_second=resident.tokens_per_second,
             restarts=resident.restarts.total,
+            expected_speed=resident.expected_speed,
             started_at=_timestamp(resident.started_at) if resident.started_at else None,
         )
         if facts:
