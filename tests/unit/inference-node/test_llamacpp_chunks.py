@@ -89,6 +89,11 @@ def test_tokens_that_the_engine_kept_to_itself_are_counted_and_never_invented() 
         reader(token_ids=True).read(token("🦊", 228, 3))
 
 
+def test_tokens_of_a_server_that_tells_no_ids_are_counted() -> None:
+    said = chunk(content="ab", tokens_predicted=2, tokens_evaluated=3)
+    assert reader().read(said) == [Piece("ab", tokens=2)]
+
+
 def test_errors_become_kinds() -> None:
     bad = {"error": {"code": 400, "message": "failed to parse grammar", "type": "invalid_request_error"}}
     refused = reader(grammar="(").error(bad["error"])

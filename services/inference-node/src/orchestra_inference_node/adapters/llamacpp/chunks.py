@@ -45,7 +45,8 @@ class ChunkReader:
         return engine_error(data, self._model, constraint)
 
     def _token(self, said: Mapping[str, Any]) -> list[Output]:
-        tokens: list[int] = said["tokens"]
+        # a server of before return_tokens tells only how many they are
+        tokens: list[int] = said.get("tokens") or []
         predicted: int = said["tokens_predicted"]
         missed = predicted - self._seen - len(tokens)
         self._seen = predicted
