@@ -161,6 +161,11 @@ def test_a_text_that_the_engine_held_back_for_a_stop_comes_with_the_limit(token_
     assert outputs[-1] == End(EndReason.MAX_TOKENS, "", 3, 0, 2)
 
 
+def test_tokens_of_a_server_that_tells_no_ids_are_counted() -> None:
+    said = chunk(content="ab", tokens_predicted=2, tokens_evaluated=3)
+    assert reader().read(said) == [Piece("ab", tokens=2)]
+
+
 def test_errors_become_kinds() -> None:
     bad = {"error": {"code": 400, "message": "failed to parse grammar", "type": "invalid_request_error"}}
     refused = reader(grammar="(").error(bad["error"])

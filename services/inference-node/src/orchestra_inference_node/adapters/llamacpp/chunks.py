@@ -14,6 +14,7 @@ from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Output
 
 # a sampled token has some probability, even where a 32-bit float shows none
 _LEAST_PROBABILITY = 1.2e-38
+_UNTOLD = -1
 
 
 class ChunkReader:
@@ -58,7 +59,8 @@ class ChunkReader:
         return engine_error(data, self._model, constraint)
 
     def _token(self, said: Mapping[str, Any]) -> list[Output]:
-        (token,) = said["tokens"]
+        # a server of before return_tokens tells only how many they are
+        token: int = (said.get("tokens") or (_UNTOLD,))[0]
         predicted: int = said["tokens_predicted"]
         missed = max(0, predicted - self._seen - 1)
         self._seen = predicted
