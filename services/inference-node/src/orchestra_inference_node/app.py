@@ -6,13 +6,12 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra_config import Device, Node, UnknownName, catalogue
 from orchestra_inference_node.adapters.engines import (
     PRETENDING_ENGINES,
     check_options,
@@ -30,9 +29,8 @@ from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
 from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
-from orchestra_inference_node.config import Deployed, Settings
-from orchestra_inference_node.domain.devices import DeviceFacts
-from orchestra_inference_node.domain.inventory import Declared, DeviceNow, visible_cards
+from orchestra_inference_node.config import Deployed, Settings, declared_devices
+from orchestra_inference_node.domain.inventory import facts_of, usable_cards, visible_cards
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.gauges import Gauges
@@ -67,17 +65,17 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
     changes = Changes()
     watch = DeviceWatch(
-        [_declared(device, here.node) for device in here.node.devices],
+        declared_devices(here.node),
         None if here.node.engine == "simulated" else Nvml(),
         read_cpu,
         changes,
     )
     await watch.refresh()
     placing = Placing(
-        lambda: {now.declared.device_id: _facts(now) for now in watch.devices},
+        lambda: {now.declared.device_id: facts_of(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
-        await asyncio.to_thread(engine_uses, _usable_cards(watch.devices)),
+        await asyncio.to_thread(engine_uses, usable_cards(watch.devices)),
         stored_as,
         check_options,
     )
@@ -151,41 +149,6 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
 
 
-def _declared(device: Device, node: Node) -> Declared:
-    return Declared(
-        device.id,
-        device.kind,
-        device.model,
-        device.index,
-        device.memory,
-        device.watts,
-        _known_capability(device.model),
-        device.id in node.reserved,
-    )
-
-
-def _known_capability(model: str) -> tuple[int, int] | None:
-    """What the catalogue knows of a card, for when the driver cannot be asked."""
-    if not model:
-        return None
-    try:
-        shown = catalogue().card(model).compute_capability
-    except UnknownName:
-        return None
-    major, _, minor = shown.partition(".")
-    return (int(major), int(minor)) if minor else None
-
-
-def _facts(now: DeviceNow) -> DeviceFacts:
-    return DeviceFacts(
-        now.declared.device_id,
-        now.declared.kind,
-        now.capability,
-        now.amiss if now.lost else "",
-        now.reading.memory_free,
-    )
-
-
 def _meters(watch: DeviceWatch) -> DeviceMeters:
     """What can be measured of the deployment's devices."""
     packages = CpuPackages()
@@ -202,12 +165,6 @@ def _meters(watch: DeviceWatch) -> DeviceMeters:
         },
         watch.refresh,
     )
-
-
-def _usable_cards(devices: Sequence[DeviceNow]) -> dict[str, str] | None:
-    """The environment in which a process sees the cards that models may use; None where there are none."""
-    usable = [now.declared.device_id for now in devices if now.uuid and not now.declared.reserved]
-    return visible_cards(usable, devices) if usable else None
 
 
 def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:
