@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.ctranslate2.entry import ENTRY as CTRANSLATE2
 from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.adapters.exllamav2.entry import ENTRY as EXLLAMAV2
@@ -27,6 +28,7 @@ ENGINES: Mapping[str, EngineEntry] = {
     "llamacpp": LLAMACPP,
     "openai-server": OPENAI_SERVER,
     "encoder": ENCODER,
+    "ctranslate2": CTRANSLATE2,
     "simulated": SIMULATED,
 }
 PRETENDING_ENGINES = frozenset({"simulated"})
