@@ -17,6 +17,8 @@ from orchestra_inference_node.ports import LoadSettings
 def load_model(settings: LoadSettings, folder: ModelFolder) -> LoadedModel:
     """Blocks until it is loaded. Raises InvalidRequest, FailedPrecondition, InsufficientMemory, and what
     exllamav2 and torch raise."""
+    if not settings.devices or any(device.kind != "cuda" for device in settings.devices):
+        raise FailedPrecondition(f"model {settings.model}", "exllamav2 computes on CUDA devices alone")
     asked = settings.options
     config = config_of(folder, flash_attention=asked.get("flash_attention", "true") == "true")
     named = asked.get("paged", "auto")
@@ -32,13 +34,13 @@ def load_model(settings: LoadSettings, folder: ModelFolder) -> LoadedModel:
     loaded = LoadedModel(plan, config, settings.devices, paged=paged)
     try:
         loaded.load(Progress(settings.moved))
+        _check_draft(loaded)
     except Exception as error:
+        loaded.unload()
         if not _out_of_memory(error):
             raise
-        loaded.unload()
         devices = ", ".join(device.device_id for device in settings.devices)
         raise InsufficientMemory(settings.model, devices, needed(settings), _free(settings)) from error
-    _check_draft(loaded)
     return loaded
 
 
