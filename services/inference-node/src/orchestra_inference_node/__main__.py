@@ -7,6 +7,7 @@ import sys
 from orchestra_config import ConfigError
 from orchestra_rpc import run_service
 
+from .adapters.nvml import Nvml
 from .app import run
 from .config import Settings, WrongNode, deployed
 
@@ -15,7 +16,7 @@ if __name__ == "__main__":
         run_service(
             "inference-node",
             Settings,
-            lambda settings: run(settings, deployed(settings)),
+            lambda settings: run(settings, deployed(settings, Nvml().cards)),
             (ConfigError, WrongNode),
         )
     )

@@ -6,26 +6,37 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra.inference.v1 import node_pb2
-from orchestra_config import Device, Node
-from orchestra_inference_node.adapters.engines import check_options, inspect_files, installed_engines
+from orchestra_config import Device, Node, UnknownName, catalogue
+from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files, memory_needed
+from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
+from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
 from orchestra_inference_node.adapters.manager_link import ManagerLink
+from orchestra_inference_node.adapters.nvml import Nvml
+from orchestra_inference_node.adapters.power import CpuPackages, DeviceMeters
 from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
+from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
 from orchestra_inference_node.config import Deployed, Settings
 from orchestra_inference_node.domain.devices import DeviceFacts
+from orchestra_inference_node.domain.inventory import Declared, DeviceNow, visible_cards
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
+from orchestra_inference_node.flows.gauges import Gauges
+from orchestra_inference_node.flows.making_room import MakingRoom
+from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.placing import Placing
 from orchestra_inference_node.flows.residency import Residency
+from orchestra_inference_node.flows.watching import DeviceWatch
 from orchestra_inference_node.rpc.daemon_servicer import DaemonServicer
+from orchestra_inference_node.rpc.device_messages import device_message
 from orchestra_inference_node.rpc.forwarding import Forwarding
 from orchestra_inference_node.rpc.node_messages import NodeIdentity, NodeMessages
 from orchestra_inference_node.worker.order import Order
@@ -49,20 +60,32 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         metrics_host=settings.metrics_host,
     )
     changes = Changes()
+    watch = DeviceWatch(
+        [_declared(device, here.node) for device in here.node.devices],
+        None if here.node.engine == "simulated" else Nvml(),
+        read_cpu,
+        changes,
+    )
+    await watch.refresh()
     placing = Placing(
-        {device.id: _facts(device) for device in here.node.devices},
+        lambda: {now.declared.device_id: _facts(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
-        installed_engines(),
+        engine_uses(),
+        stored_as,
         check_options,
     )
     residency = Residency(
         node_id=here.node.id,
-        starter=ChildProcesses(lambda resident, scratch: _order(settings, here, resident, scratch)),
+        starter=ChildProcesses(
+            lambda resident, scratch: _order(settings, here, resident, scratch),
+            lambda resident: visible_cards(resident.device_ids, watch.devices),
+        ),
         weights=CheckedFiles(settings.state_dir / "digests.json", inspect_files),
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
+        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident)),
     )
     identity = NodeIdentity(
         node_id=here.node.id,
@@ -71,18 +94,30 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         version=version("orchestra-inference-node"),
         started_at=time.time(),
     )
+    channels = WorkerChannels(telemetry)
+    measuring = Measuring(
+        find=residency.find,
+        probe_of=lambda one: WorkerProbe(
+            channels.stub(one.address, one.instance_id), one.wanted.model, one.instance_id
+        ),
+        gauges=Gauges(_meters(lambda: watch.devices), residency.memory_of),
+        store=KeptSpeeds(settings.state_dir / "measured.json"),
+        changes=changes,
+    )
     messages = NodeMessages(
         identity,
-        lambda: _devices(here.node, placing),
+        lambda: [device_message(now, placing.choice(now.declared.device_id)) for now in watch.devices],
         lambda: residency.residents,
         residency.memory_of,
         here.queue_limit,
+        measuring.known,
+        lambda: watch.amiss,
     )
-    channels = WorkerChannels(telemetry)
     forwarding = Forwarding(instance, residency.find, channels.stub)
-    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, settings.drain_s)
+    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, measuring, settings.drain_s)
     background = Background()
     background.spawn(ManagerLink(here.manager, telemetry, changes, messages.node).run(), name="manager link")
+    background.spawn(watch.run(), name="devices")
     stop = asyncio.Event()
 
     async def leave() -> None:
@@ -110,31 +145,57 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
 
 
-def _facts(device: Device) -> DeviceFacts:
-    return DeviceFacts(device.id, device.kind)
+def _declared(device: Device, node: Node) -> Declared:
+    return Declared(
+        device.id,
+        device.kind,
+        device.model,
+        device.index,
+        device.memory,
+        device.watts,
+        _known_capability(device.model),
+        device.id in node.reserved,
+    )
 
 
-def _devices(node: Node, placing: Placing) -> list[node_pb2.Device]:
-    """The deployment's devices with what the host says of them now."""
-    cpu = read_cpu()
-    out = []
-    for device in node.devices:
-        choice = placing.choice(device.id)
-        on_cpu = device.kind == "cpu"
-        out.append(
-            node_pb2.Device(
-                device_id=device.id,
-                kind=node_pb2.DEVICE_KIND_CPU if on_cpu else node_pb2.DEVICE_KIND_CUDA,
-                name=cpu.name if on_cpu else device.model,
-                memory_total_bytes=device.memory or (cpu.memory_total if on_cpu else None),
-                memory_free_bytes=cpu.memory_free if on_cpu else None,
-                reserved=device.id in node.reserved,
-                engine=choice.engine,
-                engine_reason=choice.reason,
-                watts_declared=device.watts,
-            )
-        )
-    return out
+def _known_capability(model: str) -> tuple[int, int] | None:
+    """What the catalogue knows of a card, for when the driver cannot be asked."""
+    if not model:
+        return None
+    try:
+        shown = catalogue().card(model).compute_capability
+    except UnknownName:
+        return None
+    major, _, minor = shown.partition(".")
+    return (int(major), int(minor)) if minor else None
+
+
+def _facts(now: DeviceNow) -> DeviceFacts:
+    return DeviceFacts(
+        now.declared.device_id, now.declared.kind, now.capability, now.amiss if now.lost else ""
+    )
+
+
+def _meters(devices: Callable[[], Sequence[DeviceNow]]) -> DeviceMeters:
+    """What can be measured of the deployment's devices."""
+    packages = CpuPackages()
+
+    def card(device_id: str) -> float | None:
+        return next(now.reading.watts for now in devices() if now.declared.device_id == device_id)
+
+    return DeviceMeters(
+        {
+            now.declared.device_id: packages.watts
+            if now.declared.kind == "cpu"
+            else partial(card, now.declared.device_id)
+            for now in devices()
+        }
+    )
+
+
+def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:
+    order = _order(settings, here, resident, Path())
+    return memory_needed(resident.engine, order.load_settings(lambda moved: None))
 
 
 def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path) -> Order:
@@ -156,11 +217,15 @@ def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path
         parent=os.getpid(),
         scratch=str(scratch),
         context_tokens=wanted.context_tokens,
-        slots=wanted.slots,
+        slots=resident.slots_wanted,
         queue_limit=here.queue_limit if wanted.queue_limit is None else wanted.queue_limit,
         chat=wanted.chat,
         device_threads=devices[0].threads if devices else None,
-        devices=[(one.id, one.kind, one.index, one.memory) for one in devices],
+        # the process sees these cards alone, and counts them from 0
+        devices=[
+            (one.id, one.kind, place if one.kind == "cuda" else None, one.memory)
+            for place, one in enumerate(devices)
+        ],
         options=dict(wanted.options),
         heartbeat_s=here.heartbeat_s,
         otlp_endpoint=settings.otlp_endpoint,

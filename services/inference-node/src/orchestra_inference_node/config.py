@@ -3,12 +3,14 @@ reader of env."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from orchestra_config import Node, load
+from orchestra_inference_node.domain.inventory import Cards, undeclared
 from orchestra_rpc import Port, ServiceSettings
 
 DEFAULT_PORT = 50060
@@ -40,8 +42,11 @@ class Deployed:
     heartbeat_s: float
 
 
-def deployed(settings: Settings) -> Deployed:
-    """Raises ConfigError for a wrong file, WrongNode when the file does not say which node this is."""
+def deployed(settings: Settings, cards: Callable[[], Cards] = Cards) -> Deployed:
+    """`cards` asks the driver, for a host that no file describes; it may block.
+
+    Raises ConfigError for a wrong file, WrongNode when the file does not say which node this is.
+    """
     config = load(settings.config or None)
     if settings.node_id:
         found = [node for node in config.nodes if node.id == settings.node_id]
@@ -52,7 +57,7 @@ def deployed(settings: Settings) -> Deployed:
         raise WrongNode(
             f"ORCHESTRA_NODE_ID is {settings.node_id or 'not set'!r}; the deployment's nodes are {known}"
         )
-    node = found[0] if found else _alone(settings)
+    node = found[0] if found else _alone(settings, cards())
     service = config.services.inference_node
     return Deployed(
         node=node,
@@ -63,11 +68,16 @@ def deployed(settings: Settings) -> Deployed:
     )
 
 
-def _alone(settings: Settings) -> Node:
-    """A node without a deployment: this host's CPU."""
+def _alone(settings: Settings, cards: Cards) -> Node:
+    """A node without a deployment: this host's cards, and its CPU."""
     address = settings.listen or f"127.0.0.1:{DEFAULT_PORT}"
     if address.endswith(":0"):
         raise WrongNode("ORCHESTRA_LISTEN: a node alone needs a port, since callers are told this address")
+    found = [{"id": one.device_id, "kind": one.kind, "index": one.index} for one in undeclared(cards)]
     return Node.model_validate(
-        {"id": settings.node_id or "node", "address": address, "devices": ({"id": "cpu0", "kind": "cpu"},)}
+        {
+            "id": settings.node_id or "node",
+            "address": address,
+            "devices": (*found, {"id": "cpu0", "kind": "cpu"}),
+        }
     )

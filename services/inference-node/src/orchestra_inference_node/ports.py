@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
+from orchestra_inference_node.domain.inventory import CardReading, Cards
+from orchestra_inference_node.domain.measuring import Figures, LoadedAs
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
@@ -44,7 +46,7 @@ class EngineFacts:
 class Outputs(Protocol):
     """One draw as it comes. An asynchronous generator is one."""
 
-    def __aiter__(self) -> Outputs: ...
+    def __aiter__(self) -> AsyncIterator[Output]: ...
 
     async def __anext__(self) -> Output: ...
 
@@ -104,8 +106,9 @@ class LoadMoved:
 
 @dataclass(frozen=True, slots=True)
 class EngineDevice:
-    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal; `memory` in
-    bytes is what models may use of it, None where nobody knows."""
+    """A device that an engine computes on. `kind` is cpu or cuda, `index` the CUDA ordinal in the worker's
+    process, which sees no other cards; `memory` in bytes is what models may use of it, None where nobody
+    knows."""
 
     device_id: str
     kind: str
@@ -189,6 +192,10 @@ class WorkerHandle(Protocol):
         """Resident memory; None when it is gone or cannot be measured."""
         ...
 
+    def private_bytes(self) -> int | None:
+        """Resident memory that no file backs; None when it is gone or cannot be measured."""
+        ...
+
     def drain(self, seconds: float) -> None:
         """Tell it to finish what runs and end; what still runs after `seconds` is cut."""
         ...
@@ -208,6 +215,18 @@ class WorkerStarter(Protocol):
     async def start(self, resident: Resident) -> WorkerHandle: ...
 
 
+class CardDriver(Protocol):
+    """The driver of the host's cards. Every call blocks."""
+
+    def cards(self) -> Cards:
+        """Who is there."""
+        ...
+
+    def reading(self, index: int) -> CardReading:
+        """One card's memory and power now."""
+        ...
+
+
 class ChangeSignal(Protocol):
     """Tells that something of the node changed."""
 
@@ -216,4 +235,46 @@ class ChangeSignal(Protocol):
 
     async def after(self, seen: int, seconds: float | None = None) -> int:
         """The version once it is newer than `seen`, or after `seconds` whatever it is then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One request as its caller saw it, in seconds; token counts are the engine's own, None where it does
+    not tell. `computed_prompt_tokens` leaves out what was found in a cache."""
+
+    tokens: int
+    first_token_s: float
+    computed_prompt_tokens: int | None
+
+
+class Probe(Protocol):
+    """Asks one worker process, the way callers do. Raises what they would see, WorkerLost when it ends."""
+
+    async def draw(self, prompt: str, tokens: int) -> Drawn:
+        """At most `tokens` tokens with neutral settings and a random seed. Cancelling it frees the slot."""
+        ...
+
+    async def embed(self, text: str) -> None:
+        """A vector of the text, thrown away."""
+        ...
+
+
+class Meter(Protocol):
+    """Measures what devices draw."""
+
+    def watts(self, device_ids: tuple[str, ...]) -> float | None:
+        """Of all of them together, now or on the mean since they were last asked about; None when one of
+        them has no meter, or has nothing to say yet. Does not block."""
+        ...
+
+
+class SpeedStore(Protocol):
+    """Keeps measurements over restarts."""
+
+    def of(self, loaded: LoadedAs) -> Figures | None: ...
+
+    async def keep(self, loaded: LoadedAs, figures: Figures) -> None:
+        """Durable when it returns; a failure to write is logged, and the figures last until the daemon
+        ends."""
         ...

@@ -8,20 +8,43 @@ from importlib.util import find_spec
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Violations
+from orchestra_inference_node.adapters.encoder.entry import ENTRY as ENCODER
 from orchestra_inference_node.adapters.entry import EngineEntry
+from orchestra_inference_node.adapters.exllamav2.entry import ENTRY as EXLLAMAV2
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
 from orchestra_inference_node.adapters.openai_server.entry import ENTRY as OPENAI_SERVER
+from orchestra_inference_node.adapters.simulated.entry import ENTRY as SIMULATED
+from orchestra_inference_node.domain.devices import EngineUse
 from orchestra_inference_node.ports import Engine, LoadSettings, ModelFiles
 
 ENGINES: Mapping[str, EngineEntry] = {
+    "exllamav2": EXLLAMAV2,
     "llamacpp": LLAMACPP,
     "openai-server": OPENAI_SERVER,
+    "encoder": ENCODER,
+    "simulated": SIMULATED,
 }
+_PAGED_ATTENTION = "flash_attn"
 
 
 def installed_engines() -> frozenset[str]:
     """Names of the engines whose packages are here. Imports none of them."""
     return frozenset(name for name, entry in ENGINES.items() if all(map(find_spec, entry.packages)))
+
+
+def engine_uses() -> dict[str, EngineUse]:
+    """What each engine loads and where, and what it misses here. Imports none of them."""
+    paged = find_spec(_PAGED_ATTENTION) is not None
+    return {
+        name: EngineUse(
+            entry.formats,
+            entry.device_kinds,
+            tuple(package for package in entry.packages if find_spec(package) is None),
+            splits=entry.splits,
+            paged=paged,
+        )
+        for name, entry in ENGINES.items()
+    }
 
 
 def check_options(engine: str, options: Mapping[str, str]) -> None:

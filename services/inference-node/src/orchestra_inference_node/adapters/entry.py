@@ -24,6 +24,8 @@ class EngineEntry:
     formats: frozenset[ModelFormat]
     device_kinds: frozenset[str]
     options: Options
+    splits: bool = False
+    """Spreads one model over several cuda devices."""
     memory: str = ""
     """A function that takes LoadSettings and gives the bytes that loading takes on its devices, or None where
     it cannot say. Empty: nobody can say before loading."""

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """Memory in bytes; None where the system does not say."""
-
-    name: str
-    memory_total: int | None
-    memory_free: int | None
+from orchestra_inference_node.adapters.cgroup import memory_bound
+from orchestra_inference_node.domain.inventory import Cpu
 
 
 def read_cpu() -> Cpu:
-    """The processor now."""
+    """The processor and the memory now: the host's, or what a container or service unit leaves of it."""
     memory = _meminfo()
-    return Cpu(_cpu_name(), memory.get("MemTotal") or _total(), memory.get("MemAvailable"))
+    total, free = memory.get("MemTotal") or _total(), memory.get("MemAvailable")
+    if (bound := memory_bound()) is not None:
+        total = bound.limit if total is None else min(total, bound.limit)
+        free = bound.free if free is None else min(free, bound.free)
+    return Cpu(_cpu_name(), total, free)
+
+
+def oom_kills() -> int | None:
+    """How many processes the kernel has ended for want of memory since it started; None where it does not
+    say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
 
 def _meminfo() -> dict[str, int]:
@@ -39,6 +47,7 @@ def _total() -> int | None:
         return None
 
 
+@cache
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -9,18 +9,20 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A whole number from `least` to `most`."""
+    """A whole number from `least` to `most`, a multiple of `step`."""
 
     least: int = 1
     most: int | None = None
+    step: int = 1
 
     def amiss(self, value: str) -> str:
         """What is wrong with the text; empty when nothing is."""
         most = inf if self.most is None else self.most
-        if value.isdecimal() and self.least <= int(value) <= most:
+        if value.isdecimal() and self.least <= int(value) <= most and int(value) % self.step == 0:
             return ""
+        kind = "a whole number" if self.step == 1 else f"a multiple of {self.step}"
         span = f"of {self.least} or more" if self.most is None else f"from {self.least} to {self.most}"
-        return f"must be a whole number {span}, is {value!r}"
+        return f"must be {kind} {span}, is {value!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,19 @@ class Number:
         except ValueError:
             right = False
         return "" if right else f"must be a number of {self.least:g} or more, is {value!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Finite numbers above 0 with commas between."""
+
+    def amiss(self, value: str) -> str:
+        """What is wrong with the text; empty when nothing is."""
+        try:
+            right = all(0 < float(one) < inf for one in value.split(","))
+        except ValueError:
+            right = False
+        return "" if right else f"must be numbers above 0 with commas between, is {value!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +75,5 @@ class Text:
 
 FLAG = Choice(("true", "false"))
 
-Option = Count | Number | Choice | Text
+Option = Count | Number | Numbers | Choice | Text
 Options = Mapping[str, Option]

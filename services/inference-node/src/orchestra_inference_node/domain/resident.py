@@ -48,19 +48,36 @@ class Wanted:
     queue_limit: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a model goes. `degraded` says what is amiss with the engine on that device, `expected_speed` what
+    it does there; empty: nothing, and nobody says. `most_slots` bounds the requests at once."""
+
+    engine: str
+    device_ids: tuple[str, ...]
+    degraded: str
+    expected_speed: str = ""
+    most_slots: int | None = None
+
+
 @dataclass(slots=True)
 class Resident:
     """The worker of one model as the daemon sees it.
 
-    Times are seconds; `serving_since` is on the monotonic clock.
+    Times are seconds; `serving_since` is on the monotonic clock. `engine` and what follows it are empty until
+    the model is placed.
     """
 
     wanted: Wanted
     worker_id: str
-    engine: str
-    device_ids: tuple[str, ...]
     load_began: float
+    engine: str = ""
+    device_ids: tuple[str, ...] = ()
     degraded: str = ""
+    expected_speed: str = ""
+    most_slots: int | None = None
+    memory_needed: int | None = None
+    """Bytes promised to it on its devices before its first process; None: nobody could say."""
     instance_id: str = ""
     address: str = ""
     state: State = State.STARTING
@@ -80,10 +97,24 @@ class Resident:
     tokens_per_second: float | None = None
     restarts: Restarts = field(default_factory=Restarts)
     serving_since: float | None = None
+    load_s: float | None = None
+    """From the order to load to the first process that served."""
     started_at: float = 0.0
     cut_calls: int = 0
     failure: OrchestraError | None = None
     """What the process said before it ended, when it was a kind of ours."""
+
+    def placed(self, at: Placed) -> None:
+        """It is decided where the model goes."""
+        self.engine, self.device_ids = at.engine, at.device_ids
+        self.degraded, self.expected_speed, self.most_slots = at.degraded, at.expected_speed, at.most_slots
+
+    @property
+    def slots_wanted(self) -> int | None:
+        """As the spec says, within what the engine can do on its devices; None: the engine's default."""
+        if self.most_slots is None:
+            return self.wanted.slots
+        return min(self.wanted.slots or self.most_slots, self.most_slots)
 
     def starts(self, instance_id: str, now: float) -> None:
         """A new process is about to hold the model; `now` is wall time."""
@@ -111,6 +142,8 @@ class Resident:
         self.slots_free = facts["slots"]
         self.queued = 0
         self.serving_since = now
+        if self.load_s is None:
+            self.load_s = now - self.load_began
         self.stage = Stage.READY
         if self.restarts.too_often:
             self.state, self.reason = State.DEGRADED, f"died {self.restarts.in_row} times in a row"

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from orchestra_errors import FailedPrecondition, FieldViolation, NotFound, OrchestraError, rebuild
-from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
+from orchestra_errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InsufficientMemory,
+    NotFound,
+    OrchestraError,
+    rebuild,
+)
+from orchestra_inference_node.domain.fitting import Claim, want_of_memory
+from orchestra_inference_node.domain.resident import Placed, Resident, Stage, State, Wanted
 from orchestra_inference_node.flows.changes import Changes
-from orchestra_inference_node.flows.placing import Placed
+from orchestra_inference_node.flows.making_room import MakingRoom
 from orchestra_inference_node.ports import Weights, WeightsFile, WorkerHandle, WorkerStarter
 from orchestra_rpc import Background
 
@@ -36,6 +44,8 @@ class _Held:
     resident: Resident
     task: asyncio.Task[None] | None = None
     handle: WorkerHandle | None = None
+    memory_before: int = 0
+    """Bytes of the process when its engine began to load."""
     error: OrchestraError | None = None
 
 
@@ -51,13 +61,16 @@ class Residency:
         place: Callable[[Wanted], Placed],
         changes: Changes,
         load_timeout_s: float,
+        room: MakingRoom | None = None,
     ) -> None:
+        """`room` None: nobody looks whether a model fits before it is loaded."""
         self.changes = changes
         self._node_id = node_id
         self._starter = starter
         self._weights = weights
         self._place = place
         self._load_timeout_s = load_timeout_s
+        self._room = room
         self._held: dict[str, _Held] = {}
         self._tasks = Background()
 
@@ -81,8 +94,7 @@ class Residency:
         """The resident at every move until it serves. The load goes on when the caller does not.
 
         Raises FailedPrecondition when the model is held in another way or its process fails to start, and
-        whatever is
-        wrong with the file, the engine or its options.
+        whatever is wrong with the file, the engine or its options.
         """
         held = self._held.get(wanted.model)
         if held is None:
@@ -103,14 +115,8 @@ class Residency:
         yield held.resident
 
     def _begin(self, wanted: Wanted) -> _Held:
-        placed = self._place(wanted)
         resident = Resident(
-            wanted=wanted,
-            worker_id=f"{self._node_id}/{wanted.model}",
-            engine=placed.engine,
-            device_ids=placed.device_ids,
-            degraded=placed.degraded,
-            load_began=time.monotonic(),
+            wanted=wanted, worker_id=f"{self._node_id}/{wanted.model}", load_began=time.monotonic()
         )
         held = self._held[wanted.model] = _Held(resident)
         held.task = self._tasks.spawn(self._live(held), name=f"model {wanted.model}")
@@ -122,7 +128,12 @@ class Residency:
         resident = held.resident
         model = resident.wanted.model
         try:
+            # it looks at files
+            resident.placed(await asyncio.to_thread(self._place, resident.wanted))
+            self.changes.touch()
             weights = await self._verify(held)
+            if self._room is not None:
+                await self._room.claim(resident, lambda: self._claims(held))
             while True:
                 because = await self._one_process(held, weights)
                 if resident.state is State.DRAINING:
@@ -141,6 +152,16 @@ class Residency:
             if self._held.get(model) is held:
                 del self._held[model]
             self.changes.touch()
+
+    def _claims(self, held: _Held) -> list[Claim]:
+        """What all others were promised."""
+        others = [one for one in self._held.values() if one is not held and one.resident.device_ids]
+        if self._room is None:
+            return []
+        return [
+            self._room.claimed(one.resident, one.handle.private_bytes() if one.handle else None)
+            for one in others
+        ]
 
     async def _verify(self, held: _Held) -> Weights:
         resident = held.resident
@@ -168,6 +189,8 @@ class Residency:
         try:
             async for report in handle.reports():
                 why = self._take(resident, report) or why
+                if report["at"] in ("loading", "moved") and not resident.engine_counts:
+                    held.memory_before = handle.memory_bytes() or 0
                 self.changes.touch()
             because = why or await handle.ended()
         finally:
@@ -178,10 +201,19 @@ class Residency:
             and resident.restarts.total == 0
             and resident.state is not State.DRAINING
         ):
-            raise resident.failure or FailedPrecondition(
-                f"model {resident.wanted.model}", f"its worker did not start: {because}"
-            )
+            raise await self._not_started(held, because)
         return because
+
+    async def _not_started(self, held: _Held, because: str) -> OrchestraError:
+        """Why the first process never served."""
+        resident = held.resident
+        failure = resident.failure
+        short = want_of_memory(because) if failure is None else _without_figures(failure)
+        if short and self._room is not None:
+            return await self._room.now(resident, lambda: self._claims(held))
+        return failure or FailedPrecondition(
+            f"model {resident.wanted.model}", f"its worker did not start: {resident.reason or because}"
+        )
 
     async def _watch_loading(self, held: _Held, handle: WorkerHandle) -> None:
         resident = held.resident
@@ -195,7 +227,8 @@ class Residency:
             loading = resident.stage is Stage.LOADING_WEIGHTS and not counted
             if loading and (memory := handle.memory_bytes()) is not None:
                 # the file is mapped: what is loaded is resident
-                resident.bytes_done = min(memory, resident.bytes_total or memory)
+                loaded = max(0, memory - held.memory_before)
+                resident.bytes_done = min(loaded, resident.bytes_total or loaded)
                 self.changes.touch()
             await asyncio.sleep(_LOADING_EVERY_S)
 
@@ -253,3 +286,8 @@ class Residency:
         """Unload everything, all at the same time."""
         await asyncio.gather(*(self.unload(model, drain_s) for model in list(self._held)))
         await self._tasks.close()
+
+
+def _without_figures(failure: OrchestraError) -> bool:
+    """Whether memory ran out for somebody who does not know how much there is."""
+    return isinstance(failure, InsufficientMemory) and "needed_bytes" not in failure.metadata

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from orchestra_errors import InvalidRequest, Violations
+from orchestra_errors import FieldViolation, InvalidRequest, Unsupported, Violations
 from orchestra_inference_node.domain.admission import Rank
 from orchestra_inference_node.domain.drawing import Embedded, Piece
 from orchestra_inference_node.flows.slots import Place, Slots
@@ -17,6 +18,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 # texts that one slot embeds before it lets others in
 _PORTION = 16
+_FRAME = 8
+_TEXT = re.compile(r"texts\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,34 @@ class TextsFlow:
         return await self._each(list(enumerate(items)), one, deadline)
 
     async def embed(self, texts: Sequence[str], deadline: float | None) -> list[Embedded]:
-        """A vector of unit length for each text, in order. Raises as `score` does."""
-        portions = [tuple(texts[at : at + _PORTION]) for at in range(0, len(texts), _PORTION)]
-        return [one for portion in await self._each(portions, self.engine.embed, deadline) for one in portion]
+        """A vector of unit length for each text, in order. Raises as `score` does, every text that is too
+        long named before any is computed."""
+        await self._refuse_long(texts)
+
+        async def portion(begin: int) -> list[Embedded]:
+            try:
+                return await self.engine.embed(tuple(texts[begin : begin + _PORTION]))
+            except InvalidRequest as error:
+                raise _counted_from(begin, error) from error
+
+        begins = range(0, len(texts), _PORTION)
+        return [one for some in await self._each(begins, portion, deadline) for one in some]
+
+    async def _refuse_long(self, texts: Sequence[str]) -> None:
+        found = Violations()
+        limit = self.engine.facts.context_tokens
+        for at, text in enumerate(texts):
+            # no token is shorter than a byte, but for the few that every text begins and ends with
+            if len(text.encode()) + _FRAME > limit:
+                try:
+                    tokens = len(await self.engine.tokenize(text))
+                except Unsupported:
+                    # then the engine judges, a portion at a time
+                    return
+                found.require(
+                    tokens <= limit, f"texts[{at}]", f"has {tokens} tokens; the model takes {limit}"
+                )
+        found.raise_if_any()
 
     async def _each(
         self, items: Sequence[T], work: Callable[[T], Awaitable[R]], deadline: float | None
@@ -84,3 +112,12 @@ class TextsFlow:
         finally:
             first.leave()
         return [results[at] for at in range(len(items))]
+
+
+def _counted_from(begin: int, error: InvalidRequest) -> InvalidRequest:
+    """What an engine found wrong with a portion, by the position in all texts."""
+
+    def moved(field: str) -> str:
+        return _TEXT.sub(lambda match: f"texts[{begin + int(match[1])}]", field)
+
+    return InvalidRequest([FieldViolation(moved(one.field), one.description) for one in error.violations])

@@ -10,9 +10,11 @@ from typing import Any
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra_errors import Draining, InvalidRequest, NotYet
+from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.rpc.forwarding import Forwarding, Stubs
 from orchestra_inference_node.rpc.forwarding_batch import ForwardedBatch
+from orchestra_inference_node.rpc.measuring import asked, measured_speed
 from orchestra_inference_node.rpc.node_messages import NodeMessages, progress_of, wanted_of
 
 Context = Any
@@ -22,7 +24,7 @@ _WATCH_AT_LEAST_EVERY_S = 10.0
 
 
 class DaemonServicer(pb_grpc.InferenceServiceServicer):
-    """Loads, unloads, reports, and forwards what generates."""
+    """Loads, measures, unloads, reports, and forwards what generates."""
 
     def __init__(
         self,
@@ -30,9 +32,11 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
         messages: NodeMessages,
         forwarding: Forwarding,
         stubs: Stubs,
+        measuring: Measuring,
         drain_s: float,
     ) -> None:
         self._residency = residency
+        self._measuring = measuring
         self._messages = messages
         self._forwarding = forwarding
         self._stubs = stubs
@@ -77,10 +81,21 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
                     progress=progress_of(resident), worker=self._messages.worker(resident)
                 )
 
-    def MeasureModel(
+    async def MeasureModel(
         self, request: pb.MeasureModelRequest, context: Context
     ) -> AsyncIterator[pb.MeasureModelResponse]:
-        raise NotYet("measuring of models")
+        wanted = asked(request)
+        if self._messages.draining:
+            raise Draining(f"node {self._messages.identity.node_id}")
+        resident = self._residency.find(wanted.model)
+        async with aclosing(self._measuring.measure(wanted.model, wanted.tokens, wanted.rounds)) as moves:
+            async for now in moves:
+                yield pb.MeasureModelResponse(
+                    measured=measured_speed(now.figures, resident),
+                    activity=now.activity,
+                    done=now.done,
+                    total=now.total,
+                )
 
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
         if not request.model:

@@ -11,7 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import node_pb2
 from orchestra_errors import Violations
+from orchestra_inference_node.domain.measuring import Figures
 from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
+from orchestra_inference_node.rpc.measuring import measured_speed
 
 _STATES = {
     State.STARTING: node_pb2.STATE_STARTING,
@@ -51,27 +53,40 @@ class NodeMessages:
         residents: Callable[[], list[Resident]],
         memory_of: Callable[[str], int | None],
         queue_limit: int,
+        measured: Callable[[Resident], Figures | None],
+        amiss: Callable[[], str] = lambda: "",
     ) -> None:
+        """`amiss` says what is not as it should be with the node; empty: nothing."""
         self.identity = identity
         self.draining = False
         self._devices = devices
         self._residents = residents
         self._memory_of = memory_of
         self._queue_limit = queue_limit
+        self._measured = measured
+        self._amiss = amiss
 
     def node(self) -> node_pb2.Node:
         identity = self.identity
+        state, reason = self._state()
         return node_pb2.Node(
             node_id=identity.node_id,
             instance_id=identity.instance_id,
             address=identity.address,
-            state=node_pb2.STATE_DRAINING if self.draining else node_pb2.STATE_SERVING,
-            state_reason="the daemon shuts down" if self.draining else "",
+            state=_STATES[state],
+            state_reason=reason,
             devices=self._devices(),
             workers=[self.worker(resident) for resident in self._residents()],
             started_at=_timestamp(identity.started_at),
             version=identity.version,
         )
+
+    def _state(self) -> tuple[State, str]:
+        if self.draining:
+            return State.DRAINING, "the daemon shuts down"
+        if amiss := self._amiss():
+            return State.DEGRADED, amiss
+        return State.SERVING, ""
 
     def worker(self, resident: Resident) -> node_pb2.Worker:
         facts = resident.facts
@@ -94,12 +109,15 @@ class NodeMessages:
             memory_bytes=self._memory_of(resident.wanted.model),
             tokens_per_second=resident.tokens_per_second,
             restarts=resident.restarts.total,
+            expected_speed=resident.expected_speed,
             started_at=_timestamp(resident.started_at) if resident.started_at else None,
         )
         if facts:
             out.capabilities.CopyFrom(_capabilities(facts))
         if resident.state is State.STARTING:
             out.progress.CopyFrom(progress_of(resident))
+        if (figures := self._measured(resident)) is not None:
+            out.measured.CopyFrom(measured_speed(figures, resident))
         return out
 
     def queue_limit_of(self, wanted: Wanted) -> int:

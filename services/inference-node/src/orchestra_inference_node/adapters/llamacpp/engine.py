@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -11,31 +10,44 @@ from typing import Any
 
 import xllamacpp
 
+from orchestra_errors import FailedPrecondition
+from orchestra_inference_node.adapters.cores import half_the_cores
 from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
 from orchestra_inference_node.adapters.llamacpp.in_process import InProcess
 from orchestra_inference_node.adapters.llamacpp.server import LlamaServer
+from orchestra_inference_node.adapters.llamacpp.sizing import Sizing
 from orchestra_inference_node.adapters.llamacpp.unix_http import UnixHttp
-from orchestra_inference_node.ports import EngineFacts, LoadSettings
+from orchestra_inference_node.ports import EngineDevice, EngineFacts, LoadMoved, LoadSettings
 
-DEFAULT_SLOTS = 4
-DEFAULT_CONTEXT = 4096
-# a larger batch is faster on a GPU, but a prefill ends only between batches
-BATCH_TOKENS = 128
-_QUIET = -1
+_QUIET, _ERRORS = -1, 1
+_ON_CARDS = (xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_GPU,)
+_ALL_LAYERS = 10_000
+_CACHE_TYPES = {
+    "f16": xllamacpp.ggml_type.GGML_TYPE_F16,
+    "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0,
+    "q4_0": xllamacpp.ggml_type.GGML_TYPE_Q4_0,
+}
+_FLASH_ATTENTION = {
+    "auto": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 
 class LlamaCppEngine(LlamaServer):
     """Loads in the constructor, which blocks the whole interpreter: for a process of its own only."""
 
     def __init__(self, settings: LoadSettings) -> None:
-        """Raises RuntimeError without a reason when the file is not one that llama.cpp can load."""
+        """Raises RuntimeError when llama.cpp cannot load the file, which says why on standard error;
+        FailedPrecondition when it is to compute on a card and is built for the CPU alone."""
         file = GgufFacts.read(Path(settings.path))
-        slots = settings.slots or DEFAULT_SLOTS
-        trained = file.context_tokens or DEFAULT_CONTEXT
-        context = min(settings.context_tokens or DEFAULT_CONTEXT, trained)
+        sizing = Sizing.of(settings, file)
+        slots, context = sizing.slots, sizing.context
         socket = settings.scratch / "engine.sock"
         key = secrets.token_hex(16)
-        self._server = xllamacpp.Server(_params(settings, slots, context, socket, key))
+        # it holds the interpreter while it loads, so how far it is is seen from outside, from here on
+        settings.moved(LoadMoved(bytes_total=file.tensor_bytes))
+        self._server = _loaded(_params(settings, sizing, socket, key))
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="engine")
         facts = EngineFacts(
             name="llama.cpp",
@@ -68,16 +80,30 @@ class LlamaCppEngine(LlamaServer):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _params(settings: LoadSettings, slots: int, context: int, socket: Path, key: str) -> Any:
+def _loaded(params: Any) -> Any:
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError:
+        # it has not said why, and will the second time; nothing else makes it tell
+        params.verbosity = _ERRORS
+        for socket in params.hostnames:
+            Path(socket).unlink(missing_ok=True)
+        return xllamacpp.Server(params)
+
+
+def _params(settings: LoadSettings, sizing: Sizing, socket: Path, key: str) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.path)
-    threads = int(settings.options.get("threads", 0)) or settings.device_threads or _half_the_cores()
+    threads = int(settings.options.get("threads", 0)) or settings.device_threads or half_the_cores()
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     # shared by the slots
-    params.n_ctx = context * slots
-    params.n_parallel = slots
-    params.n_batch = params.n_ubatch = int(settings.options.get("batch_tokens", BATCH_TOKENS))
+    params.n_ctx = sizing.context * sizing.slots
+    params.n_parallel = sizing.slots
+    params.n_batch = params.n_ubatch = sizing.batch
+    params.cache_type_k = params.cache_type_v = _CACHE_TYPES[sizing.cache_type]
+    params.flash_attn_type = _FLASH_ATTENTION[settings.options.get("flash_attention", "auto")]
+    _use_devices(params, settings.devices)
     # its default would keep 8 GiB of old prompts
     params.cache_ram_mib = 0
     params.hostnames = [str(socket)]
@@ -89,7 +115,27 @@ def _params(settings: LoadSettings, slots: int, context: int, socket: Path, key:
     return params
 
 
-def _half_the_cores() -> int:
-    """Its threads wait for each other by spinning: one that shares its core stalls all, ten times over."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2)
+def _use_devices(params: Any, devices: tuple[EngineDevice, ...]) -> None:
+    """All layers on the cards, spread by what each may use; or none. Raises FailedPrecondition."""
+    # it would leave layers on the CPU, or shorten the context, without a word
+    params.fit_params = False
+    cards = [device for device in devices if device.kind == "cuda"]
+    if not cards:
+        params.n_gpu_layers = 0
+        return
+    seen = [one for one in xllamacpp.get_device_info() if one["type"] in _ON_CARDS]
+    if len(seen) < len(cards):
+        names = ", ".join(device.device_id for device in cards)
+        raise FailedPrecondition(
+            f"device {names}",
+            f"the installed llama.cpp sees {len(seen)} of {len(cards)} cards: it must be built for CUDA and"
+            " for this card",
+        )
+    params.n_gpu_layers = _ALL_LAYERS
+    params.main_gpu = 0
+    if len(cards) > 1:
+        params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_LAYER
+        if all(device.memory for device in cards):
+            split = list(params.tensor_split)
+            split[: len(cards)] = [float(device.memory or 0) / 2**30 for device in cards]
+            params.tensor_split = split

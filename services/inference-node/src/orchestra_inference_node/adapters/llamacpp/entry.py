@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestra_inference_node.adapters.entry import EngineEntry
 from orchestra_inference_node.domain.formats import ModelFormat
-from orchestra_inference_node.domain.options import Count
+from orchestra_inference_node.domain.options import Choice, Count
 
 ENTRY = EngineEntry(
     factory="orchestra_inference_node.adapters.llamacpp.engine:LlamaCppEngine",
@@ -12,5 +12,12 @@ ENTRY = EngineEntry(
     packages=("xllamacpp",),
     formats=frozenset({ModelFormat.GGUF}),
     device_kinds=frozenset({"cpu", "cuda"}),
-    options={"threads": Count(), "batch_tokens": Count()},
+    splits=True,
+    options={
+        "threads": Count(),
+        "batch_tokens": Count(),
+        "cache_type": Choice(("f16", "q8_0", "q4_0")),
+        "flash_attention": Choice(("auto", "on", "off")),
+    },
+    memory="orchestra_inference_node.adapters.llamacpp.sizing:memory_needed",
 )

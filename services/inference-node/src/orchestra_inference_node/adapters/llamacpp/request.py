@@ -8,12 +8,14 @@ from orchestra_inference_node.domain.drawing import Draw
 
 # penalties, then the temperature, then what cuts the tail: the order that trainers' libraries use
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+# the most likely token alone: the same choice without a pass of every sampler over the whole vocabulary
+_GREEDY = {"samplers": ["penalties", "top_k"], "top_k": 1}
 
 
 def completion_request(draw: Draw, constraint: dict[str, Any], context_tokens: int) -> dict[str, Any]:
     """The request for one streamed sample; `constraint` is empty, a `grammar` or a `json_schema`."""
     room = context_tokens - len(draw.prompt_ids)
-    return {
+    request: dict[str, Any] = {
         "prompt": list(draw.prompt_ids),
         "stream": True,
         # the only form that names token ids, counts and the kind of stop
@@ -49,6 +51,7 @@ def completion_request(draw: Draw, constraint: dict[str, Any], context_tokens: i
         "post_sampling_probs": True,
         **constraint,
     }
+    return request | _GREEDY if draw.temperature == 0 else request
 
 
 def forks(draws: tuple[Draw, ...]) -> bool:

@@ -1,0 +1,1 @@
+"""exllamav2 on CUDA."""

@@ -1,0 +1,1 @@
+"""exllamav2 imports it beside flash_attn, to see that it was built."""
