@@ -141,7 +141,8 @@ def daemon(tmp_path: Path) -> Iterator[NodeProcess]:
 async def test_the_server_may_die_and_come_back_and_the_worker_lives_on(
     daemon: NodeProcess, server: LlamaServerProcess
 ) -> None:
-    spec = pb.ModelSpec(model="m", path=server.url, engine="openai-server", slots=1, queue_limit=4)
+    # an address is a server's: nothing else loads one
+    spec = pb.ModelSpec(model="m", path=server.url, engine="auto", slots=1, queue_limit=4)
     async with client_of(daemon.address, spec) as client:
         await client.load()
         before = await client.worker()
