@@ -80,7 +80,7 @@ class Hold(Frozen):
 class Node(Frozen):
     """A host with one inference-node daemon. Workers take ports from `worker_ports`.
 
-    Not acted on yet: `fast_tier`, `slow_tier`, `options`, engines other than auto and llamacpp.
+    Not acted on yet: `slow_tier`, `options`, engines other than auto and llamacpp.
     """
 
     id: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -93,7 +93,7 @@ class Node(Frozen):
     watts: float | None = Field(
         default=None, ge=0, description="busy draw of the whole host, where devices do not say"
     )
-    fast_tier: str = Field(default="", description="folder of models ready to load")
+    fast_tier: str = Field(default="", description="folder that PrefetchModel copies models to")
     slow_tier: str = Field(default="", description="folder that models are copied from ahead of time")
     options: FrozenMap[str, str | int | float | bool] = Field(
         default_factory=dict, description="for the engine"
