@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -47,21 +48,30 @@ def answer(status: str, body: bytes, *headers: str, kind: str = "application/jso
 
 
 class RawServer:
-    """Answers every request with what `respond` writes."""
+    """Answers every request with what `respond` writes. `quiet` is set while no connection is open."""
 
     def __init__(self, respond: Respond) -> None:
         self.requests: list[bytes] = []
-        self.gone = asyncio.Event()
+        self.quiet = asyncio.Event()
         self._respond = respond
+        self._open = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        )
-        self.requests.append(await reader.readexactly(length))
-        await self._respond(reader, writer)
-        writer.close()
+        self._open += 1
+        self.quiet.clear()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
+            self.requests.append(await reader.readexactly(int(length)))
+            await self._respond(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            # the client closed: that is what some tests are about
+            return
+        finally:
+            writer.close()
+            self._open -= 1
+            if not self._open:
+                self.quiet.set()
 
 
 @asynccontextmanager
@@ -213,6 +223,24 @@ async def test_a_close_closes_the_connection_and_returns_after_it(after: str) ->
         async with asyncio.timeout(5):
             await stream.aclose()
             await gone.wait()
+
+
+async def test_many_closes_leave_no_task_and_no_connection() -> None:
+    async with engine_of(silent) as (engine, raw):
+        for at in range(120):
+            (stream,) = engine.generate((Draw((1, 2, 3), seed=1),), idle_s=10.0)
+            reading = asyncio.create_task(anext(stream))
+            # closed after as many steps of the loop: before it is sent, while it is sent, after a token
+            for _ in range(at):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            async with asyncio.timeout(5):
+                await stream.aclose()
+            assert not {"begin run", "run", "upstream"} & {one.get_name() for one in asyncio.all_tasks()}
+        assert len(raw.requests) > 20, "some were closed while they ran"
+        async with asyncio.timeout(5):
+            await raw.quiet.wait()
 
 
 async def test_a_draw_that_is_closed_unread_is_never_sent() -> None:

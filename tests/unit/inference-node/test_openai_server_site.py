@@ -8,6 +8,7 @@ import pytest
 
 from orchestra_errors import InvalidRequest
 from orchestra_inference_node.adapters.engines import check_options
+from orchestra_inference_node.adapters.openai_server.entry import ENTRY
 from orchestra_inference_node.adapters.openai_server.site import Site
 
 
@@ -90,3 +91,9 @@ def test_options_are_these_and_a_key_is_none_of_them() -> None:
         check_options("openai-server", {"api_key": "abc"})
     with pytest.raises(InvalidRequest, match="one of auto, llama-server, vllm, tabbyapi"):
         check_options("openai-server", {"server": "ollama"})
+
+
+def test_the_page_names_every_option() -> None:
+    page = (Path(__file__).parents[3] / "services/inference-node/README.md").read_text()
+    section = page.partition("## What the openai-server engine does")[2].partition("\n## ")[0]
+    assert all(f"| `{name}` |" in section for name in ENTRY.options)

@@ -48,6 +48,11 @@ class NodeProcess:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
+    def memory_bytes(self) -> int:
+        """Resident memory of the daemon and its workers."""
+        process = psutil.Process(self.process.pid)
+        return sum(one.memory_info().rss for one in [process, *process.children()])
+
     def worker_pid(self, address: str) -> int:
         """The child of the daemon that listens on `address`."""
         port = int(address.rpartition(":")[2])

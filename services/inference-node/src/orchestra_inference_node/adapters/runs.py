@@ -127,8 +127,13 @@ class Run:
             reader = self._readers[at]
             if reader.ended:
                 return False
-            for output in reader.read(said):
-                self._boxes[at].put(output)
+            try:
+                for output in reader.read(said):
+                    self._boxes[at].put(output)
+            except OrchestraError as error:
+                # this draw's alone
+                reader.ended = True
+                self._boxes[at].put(error)
             return reader.ended and all(one.ended for one in self._readers)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             return self._fail(DataLoss(f"the answer of {self._model}", f"{type(error).__name__}: {error}"))
@@ -168,3 +173,21 @@ class RunStream:
     async def aclose(self) -> None:
         self._ended = True
         await self._run.close(self._at)
+
+
+def each_alone(
+    draws: tuple[Draw, ...],
+    idle_s: float,
+    model: str,
+    exchanges: Exchanges,
+    prepare: Callable[[Draw], Awaitable[tuple[dict[str, Any], Reader]]],
+    prompt_logprobs: Callable[[Draw], Awaitable[Piece]],
+) -> tuple[RunStream, ...]:
+    """A run for each draw, where the server shares prompts by itself or not at all."""
+
+    async def prepare_one(draws: tuple[Draw, ...]) -> tuple[dict[str, Any], Sequence[Reader]]:
+        request, reader = await prepare(draws[0])
+        return request, [reader]
+
+    runs = [Run((draw,), model, exchanges, prepare_one, prompt_logprobs) for draw in draws]
+    return tuple(stream for run in runs for stream in run.streams(idle_s))

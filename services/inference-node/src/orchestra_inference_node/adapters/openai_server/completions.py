@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from orchestra_errors import DataLoss, InvalidRequest, OrchestraError, Unavailable, WorkerLost
@@ -107,3 +108,11 @@ def top_tokens(said: dict[str, float], most: int) -> TopTokens:
     return TopTokens(
         tuple(int(name.removeprefix(_ID)) for name, _ in likely), tuple(logprob for _, logprob in likely), ()
     )
+
+
+def parsed_schema(schema: str) -> Any:
+    """Raises InvalidRequest for what is no JSON."""
+    try:
+        return json.loads(schema)
+    except ValueError as error:
+        raise InvalidRequest.of("sampling.json_schema", f"is no JSON: {error}") from error

@@ -75,6 +75,28 @@ def the_model(asker: Asker, models: list[dict[str, Any]]) -> dict[str, Any]:
     )
 
 
+def context_of(asker: Asker, found: Found, wanted: int | None) -> int:
+    """At most what the server has. Raises FailedPrecondition when nobody says it."""
+    context = found.context_tokens or wanted
+    if context is None:
+        raise FailedPrecondition(asker.site.shown, "does not say its context: name context_tokens")
+    return min(context, wanted or context)
+
+
+def must_tokenize(asker: Asker, path: str, asked: dict[str, Any]) -> list[int]:
+    """The ids of a first text. Raises FailedPrecondition when the server gives none."""
+    ids = ids_of(asker.post(path, asked))
+    if not ids:
+        raise FailedPrecondition(asker.site.shown, f"has no {path}, and prompts are counted in its tokens")
+    return ids
+
+
+def must_be_of_use(asker: Asker, *, generates: bool, embeds: bool) -> None:
+    """Raises FailedPrecondition when it is not."""
+    if not generates and not embeds:
+        raise FailedPrecondition(asker.site.shown, "neither completes a prompt nor embeds a text")
+
+
 def count(value: Any) -> int | None:
     """A whole number above 0, or nothing."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

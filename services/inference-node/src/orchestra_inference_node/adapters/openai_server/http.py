@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 from orchestra_errors import DataLoss, OrchestraError, Unavailable
 from orchestra_inference_node.adapters.exchanges import HttpFailed, OnChunk
 from orchestra_inference_node.adapters.openai_server import failures, sse
+from orchestra_inference_node.adapters.openai_server.calls import Call, Extensions
 from orchestra_inference_node.adapters.openai_server.same_model import SameModel
 from orchestra_inference_node.adapters.openai_server.site import Site
 
@@ -42,7 +42,9 @@ class ServerHttp:
         """See Posts. Raises besides Unavailable, StreamSilent, NoCapacity and DataLoss."""
         await self._same.sure()
         try:
-            response = await self._client.post(path, json=body)
+            response = await Call(
+                lambda more: self._client.post(path, json=body, extensions=more), "ask"
+            ).result()
         except httpx.HTTPError as error:
             raise self._broken(error) from error
         data = _json(response.content)
@@ -53,14 +55,16 @@ class ServerHttp:
             raise DataLoss(f"the answer of {self._site.shown}", f"{path} gave no JSON")
         return data
 
-    def start(self, request: dict[str, Any], on_chunk: OnChunk) -> HttpExchange:
+    def start(self, request: dict[str, Any], on_chunk: OnChunk) -> Call[None]:
         """See Exchanges. Giving up closes the connection."""
-        return HttpExchange(asyncio.create_task(self._stream(request, on_chunk), name="upstream"))
+        return Call(lambda more: self._stream(request, on_chunk, more), "upstream")
 
-    async def _stream(self, request: dict[str, Any], on_chunk: OnChunk) -> None:
+    async def _stream(self, request: dict[str, Any], on_chunk: OnChunk, more: Extensions) -> None:
         await self._same.sure()
         try:
-            async with self._client.stream("POST", self._stream_path, json=request) as response:
+            async with self._client.stream(
+                "POST", self._stream_path, json=request, extensions=more
+            ) as response:
                 if response.status_code != httpx.codes.OK:
                     data = _json(await response.aread())
                     self._refuse(response, data)
@@ -91,21 +95,6 @@ class ServerHttp:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-class HttpExchange:
-    """One streamed request."""
-
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
-
-    @property
-    def done(self) -> asyncio.Future[None]:
-        return self._task
-
-    def give_up(self) -> None:
-        """The connection is closed when `done` is: that is how these servers hear of it."""
-        self._task.cancel()
 
 
 def _json(content: bytes) -> Any:

@@ -6,13 +6,21 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from orchestra_errors import FailedPrecondition, Unsupported
+from orchestra_errors import Unsupported
 from orchestra_inference_node.adapters.llamacpp.request import scoring_request
 from orchestra_inference_node.adapters.llamacpp.server import LlamaServer
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.adapters.openai_server.asking import Asker
 from orchestra_inference_node.adapters.openai_server.embedding import embed, embeds
 from orchestra_inference_node.adapters.openai_server.entry import LLAMA_SERVER
-from orchestra_inference_node.adapters.openai_server.found import Found, count, ids_of, the_model
+from orchestra_inference_node.adapters.openai_server.found import (
+    Found,
+    context_of,
+    count,
+    must_be_of_use,
+    must_tokenize,
+    the_model,
+)
 from orchestra_inference_node.adapters.openai_server.http import ServerHttp
 from orchestra_inference_node.domain.drawing import Embedded
 from orchestra_inference_node.ports import EngineFacts, LoadSettings
@@ -69,20 +77,14 @@ class _Tried:
 
 def engine(settings: LoadSettings, found: Found, asker: Asker, http: ServerHttp) -> LlamaServerEngine:
     """Raises FailedPrecondition when the server cannot tokenize, or neither generates nor embeds."""
-    ids = ids_of(asker.post("/tokenize", {"content": "Hello", "add_special": True}))
-    if not ids:
-        raise FailedPrecondition(asker.site.shown, "has no /tokenize, and prompts are counted in its tokens")
+    ids = must_tokenize(asker, "/tokenize", {"content": "Hello", "add_special": True})
     tried = _try(asker, ids, found.slots or 1)
     embeddings = embeds(asker, found.name)
-    if not tried.generates and not embeddings:
-        raise FailedPrecondition(asker.site.shown, "neither completes a prompt nor embeds a text")
-    context = found.context_tokens or settings.context_tokens
-    if context is None:
-        raise FailedPrecondition(asker.site.shown, "does not say its context: name context_tokens")
+    must_be_of_use(asker, generates=tried.generates, embeds=embeddings)
     facts = EngineFacts(
         name="llama-server",
         build=found.build,
-        context_tokens=min(context, settings.context_tokens or context),
+        context_tokens=context_of(asker, found, settings.context_tokens),
         slots=min(settings.slots or found.slots or 1, found.slots or settings.slots or 1),
         generate=tried.generates,
         chat=settings.chat and found.chat and tried.generates,
@@ -150,7 +152,8 @@ class LlamaServerEngine(LlamaServer):
     """One model of a llama-server."""
 
     def __init__(self, model: str, found: Found, facts: EngineFacts, http: ServerHttp) -> None:
-        super().__init__(model, facts, http, http, found.vocabulary, _constraint)
+        vocabulary = Vocabulary.unknown(found.vocabulary)
+        super().__init__(model, facts, http, http, found.vocabulary, vocabulary, _constraint)
         self._http = http
         self._name = found.name
 

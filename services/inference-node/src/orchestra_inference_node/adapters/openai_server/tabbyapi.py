@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Unsupported
+from orchestra_errors import InvalidRequest, NotFound, Unavailable, Unsupported
 from orchestra_inference_node.adapters.exchanges import HttpFailed
 from orchestra_inference_node.adapters.openai_server.asking import Asker
-from orchestra_inference_node.adapters.openai_server.completions import PATH, CompletionReader
+from orchestra_inference_node.adapters.openai_server.completions import PATH, CompletionReader, parsed_schema
 from orchestra_inference_node.adapters.openai_server.entry import TABBYAPI
 from orchestra_inference_node.adapters.openai_server.failures import RETRY_LATER_S
-from orchestra_inference_node.adapters.openai_server.found import Found, count, ids_of
+from orchestra_inference_node.adapters.openai_server.found import (
+    Found,
+    context_of,
+    count,
+    must_be_of_use,
+    must_tokenize,
+)
 from orchestra_inference_node.adapters.openai_server.http import ServerHttp
-from orchestra_inference_node.adapters.runs import Reader, Run, RunStream
+from orchestra_inference_node.adapters.runs import Reader, RunStream, each_alone
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece
 from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
@@ -52,19 +56,14 @@ def look(asker: Asker, models: list[dict[str, Any]]) -> Found | None:
 
 def engine(settings: LoadSettings, found: Found, asker: Asker, http: ServerHttp) -> TabbyEngine:
     """Raises FailedPrecondition when the server cannot tokenize or does not complete."""
-    if not ids_of(asker.post(_ENCODE, {"text": "Hello"})):
-        raise FailedPrecondition(asker.site.shown, f"has no {_ENCODE}, and prompts are counted in its tokens")
+    must_tokenize(asker, _ENCODE, {"text": "Hello"})
     draw = {"prompt": "Hello", "max_tokens": 8, "temperature": 0.0}
-    if _text(asker, draw) is None:
-        raise FailedPrecondition(asker.site.shown, "does not complete a prompt")
-    context = found.context_tokens or settings.context_tokens
-    if context is None:
-        raise FailedPrecondition(asker.site.shown, "does not say its context: name context_tokens")
+    must_be_of_use(asker, generates=_text(asker, draw) is not None, embeds=False)
     slots = found.slots or settings.slots or 1
     facts = EngineFacts(
         name="TabbyAPI",
         build=found.build,
-        context_tokens=min(context, settings.context_tokens or context),
+        context_tokens=context_of(asker, found, settings.context_tokens),
         slots=min(settings.slots or slots, slots),
         json_schema=(_text(asker, draw | {"json_schema": {"enum": ["Z"]}}) or "").strip() == '"Z"',
         # it has no seed, and does not tell a stop token from the end of the answer
@@ -103,16 +102,14 @@ class TabbyEngine:
         return tuple(answer["tokens"])
 
     def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[RunStream, ...]:
-        runs = [Run((draw,), self.model, self.http, self._prepare, self._prompt_logprobs) for draw in draws]
-        return tuple(stream for run in runs for stream in run.streams(idle_s))
+        return each_alone(draws, idle_s, self.model, self.http, self._prepare, self._prompt_logprobs)
 
-    async def _prepare(self, draws: tuple[Draw, ...]) -> tuple[dict[str, Any], Sequence[Reader]]:
-        (draw,) = draws
+    async def _prepare(self, draw: Draw) -> tuple[dict[str, Any], Reader]:
         answer = await self.http.post(_DECODE, {"tokens": list(draw.prompt_ids)} | _AS_IT_STANDS)
         text = str(answer["text"])
         if await self._encode(text, {}) != draw.prompt_ids:
             raise InvalidRequest.of("text", "the server would read other tokens in it than it counted")
-        return self._request(draw, text), [CompletionReader(draw, self.model)]
+        return self._request(draw, text), CompletionReader(draw, self.model)
 
     def _request(self, draw: Draw, text: str) -> dict[str, Any]:
         room = self.facts.context_tokens - len(draw.prompt_ids)
@@ -134,7 +131,7 @@ class TabbyEngine:
             "stop": list(draw.stop),
         }
         if draw.json_schema is not None:
-            request["json_schema"] = _schema(draw.json_schema)
+            request["json_schema"] = parsed_schema(draw.json_schema)
         return request
 
     async def _prompt_logprobs(self, draw: Draw) -> Piece:
@@ -148,10 +145,3 @@ class TabbyEngine:
 
     async def close(self) -> None:
         await self.http.close()
-
-
-def _schema(schema: str) -> Any:
-    try:
-        return json.loads(schema)
-    except ValueError as error:
-        raise InvalidRequest.of("sampling.json_schema", f"is no JSON: {error}") from error
