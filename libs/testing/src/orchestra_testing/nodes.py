@@ -69,11 +69,13 @@ def start_node(
     *,
     devices: Sequence[str] = CPU_AND_A_RESERVED_ONE,
     reserved: Sequence[str] = ("held",),
+    fast_tier: str = "",
     **settings: str,
 ) -> NodeProcess:
     """A daemon with files in `folder`. `manager` is nobody by default: a node works alone.
 
-    `devices` are entries of `nodes[].devices` in YAML, `settings` the daemon's environment.
+    `devices` are entries of `nodes[].devices` in YAML, `fast_tier` is a folder, `settings` the daemon's
+    environment.
     """
     address = f"127.0.0.1:{free_port()}"
     first = free_port()
@@ -83,6 +85,7 @@ def start_node(
         "    devices:\n"
         + "".join(f"      - {device}\n" for device in devices)
         + f"    reserved: [{', '.join(reserved)}]\n"
+        + f"    fast_tier: '{fast_tier}'\n"
         "services:\n  inference_node: {heartbeat_s: 0.2}\n"
         f"addresses: {{model_manager: '{manager}'}}\n"
     )

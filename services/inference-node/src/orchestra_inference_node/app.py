@@ -19,6 +19,7 @@ from orchestra_inference_node.adapters.engines import (
     inspect_files,
     memory_needed,
 )
+from orchestra_inference_node.adapters.fast_tier import FastTier
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
@@ -37,6 +38,7 @@ from orchestra_inference_node.flows.gauges import Gauges
 from orchestra_inference_node.flows.making_room import MakingRoom
 from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.placing import Placing
+from orchestra_inference_node.flows.prefetching import Prefetching
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.flows.watching import DeviceWatch
 from orchestra_inference_node.rpc.daemon_servicer import DaemonServicer
@@ -50,6 +52,7 @@ from orchestra_telemetry import Telemetry
 SERVICE = "orchestra.inference.v1.InferenceService"
 WATCH = f"/{SERVICE}/WatchNode"
 LOAD = f"/{SERVICE}/LoadModel"
+PREFETCH = f"/{SERVICE}/PrefetchModel"
 
 
 async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int], None] | None = None) -> None:
@@ -71,25 +74,31 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         changes,
     )
     await watch.refresh()
+    tier = FastTier(here.node.fast_tier, settings.prefetch_mb_s * 1e6)
     placing = Placing(
         lambda: {now.declared.device_id: facts_of(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
         await asyncio.to_thread(engine_uses, usable_cards(watch.devices)),
-        stored_as,
+        lambda path: stored_as(tier.choose(path)),
         check_options,
     )
     residency = Residency(
         node_id=here.node.id,
         starter=ChildProcesses(
-            lambda resident, scratch: _order(settings, here, resident, scratch),
+            lambda resident, scratch: _order(settings, here, tier, resident, scratch),
             lambda resident: visible_cards(resident.device_ids, watch.devices),
         ),
-        weights=CheckedFiles(settings.state_dir / "digests.json", inspect_files),
+        weights=CheckedFiles(
+            settings.state_dir / "digests.json",
+            lambda engine, path, options: inspect_files(engine, tier.choose(path), options),
+        ),
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
-        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident), PRETENDING_ENGINES),
+        room=MakingRoom(
+            watch, lambda resident: _memory_needed(settings, here, tier, resident), PRETENDING_ENGINES
+        ),
     )
     identity = NodeIdentity(
         node_id=here.node.id,
@@ -118,7 +127,15 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         lambda: watch.amiss,
     )
     forwarding = Forwarding(instance, residency.find, channels.stub)
-    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, measuring, settings.drain_s)
+    servicer = DaemonServicer(
+        residency,
+        messages,
+        forwarding,
+        channels.stub,
+        measuring,
+        Prefetching(tier, placing, inspect_files),
+        settings.drain_s,
+    )
     background = Background()
     background.spawn(ManagerLink(here.manager, telemetry, changes, messages.node).run(), name="manager link")
     background.spawn(watch.run(), name="devices")
@@ -142,7 +159,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         [Service(SERVICE, pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
         settings=settings.rpc(listen),
         telemetry=telemetry,
-        open_ended=[WATCH, LOAD],
+        open_ended=[WATCH, LOAD, PREFETCH],
         shutdown=shutdown,
         on_bound=on_bound,
         stop=stop,
@@ -167,18 +184,18 @@ def _meters(watch: DeviceWatch) -> DeviceMeters:
     )
 
 
-def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:
-    order = _order(settings, here, resident, Path())
+def _memory_needed(settings: Settings, here: Deployed, tier: FastTier, resident: Resident) -> int | None:
+    order = _order(settings, here, tier, resident, Path())
     return memory_needed(resident.engine, order.load_settings(lambda moved: None))
 
 
-def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path) -> Order:
+def _order(settings: Settings, here: Deployed, tier: FastTier, resident: Resident, scratch: Path) -> Order:
     wanted = resident.wanted
     devices = [here.node.device(name) for name in resident.device_ids]
     ports = here.node.worker_ports
     return Order(
         model=wanted.model,
-        path=wanted.path,
+        path=tier.chosen(wanted.path),
         engine=resident.engine,
         node_id=here.node.id,
         worker_id=resident.worker_id,

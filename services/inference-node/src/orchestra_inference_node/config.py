@@ -23,6 +23,9 @@ class Settings(ServiceSettings):
     metrics_port: Port = 51060
     state_dir: Path = Path(".orchestra/inference-node")
     node_id: str = Field(default="", description="which node of orchestra.yaml this is; empty: its only one")
+    prefetch_mb_s: float = Field(
+        default=200.0, ge=0, description="bound on copying to the fast tier, in MB/s; 0: none"
+    )
     config: str = Field(default="", description="path of orchestra.yaml; empty: the defaults")
     manager: str = Field(default="", description="host:port of model-manager; empty: orchestra.yaml's")
 

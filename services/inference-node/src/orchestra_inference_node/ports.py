@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
+from orchestra_inference_node.domain.copies import Copied
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
 from orchestra_inference_node.domain.inventory import CardReading, Cards
-from orchestra_inference_node.domain.measuring import Figures, LoadedAs
+from orchestra_inference_node.domain.measuring import Drawn, Figures, LoadedAs
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
@@ -238,16 +240,6 @@ class ChangeSignal(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One request as its caller saw it, in seconds; token counts are the engine's own, None where it does
-    not tell. `computed_prompt_tokens` leaves out what was found in a cache."""
-
-    tokens: int
-    first_token_s: float
-    computed_prompt_tokens: int | None
-
-
 class Probe(Protocol):
     """Asks one worker process, the way callers do. Raises what they would see, WorkerLost when it ends."""
 
@@ -277,4 +269,21 @@ class SpeedStore(Protocol):
     async def keep(self, loaded: LoadedAs, figures: Figures) -> None:
         """Durable when it returns; a failure to write is logged, and the figures last until the daemon
         ends."""
+        ...
+
+
+class Tier(Protocol):
+    """A fast disk for copies of model files. It blocks."""
+
+    def copy(self, path: str, files: tuple[Path, ...], stop: Event) -> Copied:
+        """Copy `files`, or all of the folder that `path` is, going on from what an interrupted copy left;
+        end soon after `stop` is set.
+
+        Raises FailedPrecondition without a fast tier or room on it, DataLoss when the disk gives back
+        something else, OSError.
+        """
+        ...
+
+    def forget(self, path: str) -> None:
+        """Remove the copy."""
         ...
