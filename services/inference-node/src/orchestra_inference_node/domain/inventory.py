@@ -95,7 +95,7 @@ def match(declared: Sequence[Declared], seen: Cards) -> tuple[DeviceNow, ...]:
     out = []
     for place, one in enumerate(sorted(declared, key=lambda each: each.kind != "cuda")):
         if one.kind != "cuda":
-            out.append(DeviceNow(one))
+            out.append(DeviceNow(one, one.model))
             continue
         card = by_index.get(one.index) if one.index is not None else _take(free, one.model)
         out.append(_matched(one, card, seen, place))
