@@ -97,11 +97,14 @@ $(VENV)/.engine-wheels: engines.lock.txt | $(VENV)/.installed
 		-r engines.lock.txt -d $(WHEELS))
 	@touch $@
 
-$(ENGINES)/.installed: $(VENV)/.engine-wheels $(VENV)/.requirements
-	@echo "engines: an environment of their own over .venv, with CPU torch and exllamav2 (some minutes, 1 GB)"
-	@$(call quiet,engines,rm -rf $(ENGINES) && $(BIN)/python -m venv $(ENGINES) \
-		&& $(BIN)/python tests/engines/overlay.py $(ENGINES) \
-		&& $(ENGINES)/bin/python -m pip install --no-deps --require-hashes --no-index -f $(WHEELS) -r engines.lock.txt \
+$(ENGINES)/bin/python: | $(VENV)/.installed
+	@$(call quiet,engines,$(BIN)/python -m venv $(ENGINES) && $(BIN)/python tests/engines/overlay.py $(ENGINES) \
+		|| { rm -rf $(ENGINES); exit 1; })
+
+$(ENGINES)/.installed: $(VENV)/.engine-wheels | $(ENGINES)/bin/python
+	@echo "engines: CPU torch and exllamav2 into an environment of their own over .venv (some minutes, 1 GB)"
+	@$(call quiet,engines,$(ENGINES)/bin/python -m pip install --no-deps --require-hashes --no-index -f $(WHEELS) \
+		-r engines.lock.txt \
 		&& $(ENGINES)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) )$(TORCH))
 	@touch $@
 

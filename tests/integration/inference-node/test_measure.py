@@ -13,6 +13,7 @@ from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import node_pb2
 from orchestra_errors import DeadlineExceeded, FailedPrecondition, InvalidRequest, NotFound, Unavailable
 from orchestra_rpc import call_stream, call_unary
+from orchestra_testing import model_file
 
 MODEL = "smollm2-135m"
 
@@ -116,3 +117,14 @@ async def test_a_worker_that_dies_fails_its_measurement(own_node: Any) -> None:
         await running
     node = await client.until(lambda node: node.workers[0].restarts == 1 and bool(node.workers[0].address))
     assert not node.workers[0].HasField("measured")
+
+
+async def test_an_encoder_is_measured_in_texts(own_node: Any) -> None:
+    _, client = own_node
+    await client.load(
+        model="minilm-l6", path=str(model_file("minilm-l6")), chat=False, slots=1, context_tokens=256
+    )
+    figures = (await measure(client, model="minilm-l6"))[-1].measured
+    assert [one.parallel for one in figures.at] == [1] and figures.at[0].per_second > 0
+    assert not figures.HasField("first_token") and not figures.HasField("prefill_tokens_per_second")
+    assert figures.memory_bytes > 0

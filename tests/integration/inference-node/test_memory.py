@@ -43,13 +43,15 @@ async def test_a_model_that_does_not_fit_is_refused_before_a_process_is_started(
     assert [worker.model for worker in (await node.node()).workers] == ["smollm2-135m"]
 
 
-@pytest.mark.parametrize(("context", "slots"), [(1024, 2), (2048, 8)])
+@pytest.mark.parametrize(
+    ("context", "slots", "options"), [(1024, 2, {}), (2048, 8, {}), (2048, 8, {"cache_type": "q8_0"})]
+)
 async def test_what_is_said_to_be_needed_is_what_the_process_then_holds(
-    context: int, slots: int, node: Any
+    context: int, slots: int, options: dict[str, str], node: Any
 ) -> None:
     spec = node.spec_of()
-    needed = memory_needed(LoadSettings("m", spec.path, context, slots, True, None, {}, Path("/")))
-    moves = await node.load(model="measured", context_tokens=context, slots=slots)
+    needed = memory_needed(LoadSettings("m", spec.path, context, slots, True, None, options, Path("/")))
+    moves = await node.load(model="measured", context_tokens=context, slots=slots, engine_options=options)
     held = moves[-1].worker.memory_bytes
     await call_unary(node.stub.UnloadModel(pb.UnloadModelRequest(model="measured")))
     assert needed is not None and held <= needed <= 1.25 * held

@@ -26,6 +26,7 @@ from orchestra_inference_node.domain.inventory import (
     match,
     same_card,
 )
+from orchestra_inference_node.domain.resident import Placed, Resident, Wanted
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.watching import DeviceWatch
 from orchestra_inference_node.rpc.device_messages import device_message
@@ -203,3 +204,16 @@ def test_a_node_that_is_not_as_declared_says_so() -> None:
     assert messages.node().state == node_pb2.STATE_SERVING
     messages.draining = True
     assert messages.node().state == node_pb2.STATE_DRAINING
+
+
+def test_a_worker_on_a_card_that_is_slow_for_its_engine_says_what_is_expected_of_it() -> None:
+    resident = Resident(Wanted("m", "/m", "exllamav2", slots=4), "n/m", 0.0)
+    resident.placed(Placed("exllamav2", ("P40_0",), "no paged attention", "1.2 tokens/s", most_slots=1))
+    assert resident.slots_wanted == 1
+    resident.serves("a:2", {"slots": 1}, 1.0)
+    messages = NodeMessages(
+        NodeIdentity("n", "i", "a:1", "0", 0.0), list, lambda: [resident], lambda model: None, 8
+    )
+    (worker,) = messages.node().workers
+    assert (worker.state, worker.state_reason) == (node_pb2.STATE_DEGRADED, "no paged attention")
+    assert (worker.expected_speed, list(worker.device_ids)) == ("1.2 tokens/s", ["P40_0"])

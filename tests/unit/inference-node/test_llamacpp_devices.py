@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import xllamacpp
 
 from orchestra_errors import FailedPrecondition
+from orchestra_inference_node.adapters.engines import engine_uses, kinds_here
 from orchestra_inference_node.adapters.llamacpp import engine
+from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
+from orchestra_inference_node.domain.choosing import choose_engine
+from orchestra_inference_node.domain.devices import DeviceFacts
+from orchestra_inference_node.domain.formats import ModelFormat
 from orchestra_inference_node.domain.inventory import Card, Cards, Declared, match, visible_cards
 from orchestra_inference_node.ports import EngineDevice
 
@@ -66,3 +72,19 @@ def test_a_process_sees_the_cards_of_its_model_and_no_others() -> None:
     assert visible_cards(["A"], now) == by_bus | {"CUDA_VISIBLE_DEVICES": "1"}
     assert visible_cards(["B", "A"], now) == by_bus | {"CUDA_VISIBLE_DEVICES": "2,1"}
     assert visible_cards(["cpu0"], now) == by_bus | {"CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def test_the_installed_package_says_what_it_computes_on() -> None:
+    """The one on PyPI is for the CPU: a GGUF then never goes to a card, and auto takes the CPU."""
+    cards = {"CUDA_VISIBLE_DEVICES": "0"}
+    assert kinds_here(LLAMACPP, cards) == {"cpu"}
+    assert engine_uses(cards)["llamacpp"].device_kinds == {"cpu"}
+    assert engine_uses()["llamacpp"].device_kinds == {"cpu", "cuda"}, "it was not asked"
+    card = DeviceFacts("P40_0", "cuda", (6, 1))
+    refused = choose_engine(card, "auto", ModelFormat.GGUF, engine_uses(cards))
+    assert not refused.engine and "llamacpp loads it on cpu" in refused.reason
+
+
+def test_a_package_that_cannot_be_asked_is_taken_at_its_word() -> None:
+    silent = replace(LLAMACPP, kinds="orchestra_inference_node.no_such_module")
+    assert kinds_here(silent, {}) == {"cpu", "cuda"}

@@ -83,7 +83,7 @@ class Asked:
 class Wattmeter:
     """Draws seven watts, always."""
 
-    def watts(self, device_ids: tuple[str, ...]) -> float | None:
+    async def watts(self, device_ids: tuple[str, ...]) -> float | None:
         return 7.0
 
 
@@ -268,18 +268,25 @@ def zone(root: Path, name: str, joules: int, most: int = 1000) -> None:
     (folder / "max_energy_range_uj").write_text(f"{most}\n")
 
 
-def test_the_processors_counters_give_the_mean_since_they_were_asked(tmp_path: Path) -> None:
+async def test_the_processors_counters_give_the_mean_since_they_were_asked(tmp_path: Path) -> None:
     now = 0.0
     zone(tmp_path, "intel-rapl:0", 100_000_000, 110_000_000)
     zone(tmp_path, "intel-rapl:1", 0, 110_000_000)
     zone(tmp_path, "intel-rapl:0:0", 5)
     cpu = CpuPackages(tmp_path, lambda: now)
-    meters = DeviceMeters({"cpu0": cpu.watts, "cpu1": cpu.watts})
-    assert meters.watts(("cpu0",)) is None, "nothing to compare with yet"
+    asked = 0
+
+    async def refresh() -> None:
+        nonlocal asked
+        asked += 1
+
+    meters = DeviceMeters({"cpu0": cpu.watts, "cpu1": cpu.watts}, refresh)
+    assert await meters.watts(("cpu0",)) is None, "nothing to compare with yet"
     now = 2.0
     # the first is full on its way
     zone(tmp_path, "intel-rapl:0", 10_000_000, 110_000_000)
     zone(tmp_path, "intel-rapl:1", 10_000_000, 110_000_000)
-    assert meters.watts(("cpu0", "cpu1")) == pytest.approx(15.0), "one meter is counted once"
-    assert meters.watts(("cpu0", "gpu0")) is None, "a device without a meter"
+    assert await meters.watts(("cpu0", "cpu1")) == pytest.approx(15.0), "one meter is counted once"
+    assert asked == 2, "what a card last said may be of before the work"
+    assert await meters.watts(("cpu0", "gpu0")) is None, "a device without a meter"
     assert CpuPackages(tmp_path / "nowhere").watts() is None

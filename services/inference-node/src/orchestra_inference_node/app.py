@@ -6,14 +6,19 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra_config import Device, Node, UnknownName, catalogue
-from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files, memory_needed
+from orchestra_inference_node.adapters.engines import (
+    PRETENDING_ENGINES,
+    check_options,
+    engine_uses,
+    inspect_files,
+    memory_needed,
+)
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
 from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
@@ -24,9 +29,8 @@ from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
 from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
-from orchestra_inference_node.config import Deployed, Settings
-from orchestra_inference_node.domain.devices import DeviceFacts
-from orchestra_inference_node.domain.inventory import Declared, DeviceNow, visible_cards
+from orchestra_inference_node.config import Deployed, Settings, declared_devices
+from orchestra_inference_node.domain.inventory import facts_of, usable_cards, visible_cards
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.gauges import Gauges
@@ -61,17 +65,17 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
     changes = Changes()
     watch = DeviceWatch(
-        [_declared(device, here.node) for device in here.node.devices],
+        declared_devices(here.node),
         None if here.node.engine == "simulated" else Nvml(),
         read_cpu,
         changes,
     )
     await watch.refresh()
     placing = Placing(
-        lambda: {now.declared.device_id: _facts(now) for now in watch.devices},
+        lambda: {now.declared.device_id: facts_of(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
-        engine_uses(),
+        await asyncio.to_thread(engine_uses, usable_cards(watch.devices)),
         stored_as,
         check_options,
     )
@@ -85,7 +89,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
-        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident)),
+        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident), PRETENDING_ENGINES),
     )
     identity = NodeIdentity(
         node_id=here.node.id,
@@ -100,7 +104,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         probe_of=lambda one: WorkerProbe(
             channels.stub(one.address, one.instance_id), one.wanted.model, one.instance_id
         ),
-        gauges=Gauges(_meters(lambda: watch.devices), residency.memory_of),
+        gauges=Gauges(_meters(watch), residency.memory_of),
         store=KeptSpeeds(settings.state_dir / "measured.json"),
         changes=changes,
     )
@@ -145,51 +149,21 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
 
 
-def _declared(device: Device, node: Node) -> Declared:
-    return Declared(
-        device.id,
-        device.kind,
-        device.model,
-        device.index,
-        device.memory,
-        device.watts,
-        _known_capability(device.model),
-        device.id in node.reserved,
-    )
-
-
-def _known_capability(model: str) -> tuple[int, int] | None:
-    """What the catalogue knows of a card, for when the driver cannot be asked."""
-    if not model:
-        return None
-    try:
-        shown = catalogue().card(model).compute_capability
-    except UnknownName:
-        return None
-    major, _, minor = shown.partition(".")
-    return (int(major), int(minor)) if minor else None
-
-
-def _facts(now: DeviceNow) -> DeviceFacts:
-    return DeviceFacts(
-        now.declared.device_id, now.declared.kind, now.capability, now.amiss if now.lost else ""
-    )
-
-
-def _meters(devices: Callable[[], Sequence[DeviceNow]]) -> DeviceMeters:
+def _meters(watch: DeviceWatch) -> DeviceMeters:
     """What can be measured of the deployment's devices."""
     packages = CpuPackages()
 
     def card(device_id: str) -> float | None:
-        return next(now.reading.watts for now in devices() if now.declared.device_id == device_id)
+        return next(now.reading.watts for now in watch.devices if now.declared.device_id == device_id)
 
     return DeviceMeters(
         {
             now.declared.device_id: packages.watts
             if now.declared.kind == "cpu"
             else partial(card, now.declared.device_id)
-            for now in devices()
-        }
+            for now in watch.devices
+        },
+        watch.refresh,
     )
 
 

@@ -263,9 +263,9 @@ class Probe(Protocol):
 class Meter(Protocol):
     """Measures what devices draw."""
 
-    def watts(self, device_ids: tuple[str, ...]) -> float | None:
+    async def watts(self, device_ids: tuple[str, ...]) -> float | None:
         """Of all of them together, now or on the mean since they were last asked about; None when one of
-        them has no meter, or has nothing to say yet. Does not block."""
+        them has no meter, or has nothing to say yet."""
         ...
 
 

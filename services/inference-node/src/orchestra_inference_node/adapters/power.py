@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
@@ -17,11 +17,14 @@ class DeviceMeters:
     """One reading for each device that has a meter; devices that share one, as the CPUs of a host do, are
     counted once."""
 
-    def __init__(self, of: Mapping[str, Watts]) -> None:
+    def __init__(self, of: Mapping[str, Watts], refresh: Callable[[], Awaitable[None]]) -> None:
+        """`refresh` is awaited before each reading, for those that only tell what was last seen."""
         self._of = of
+        self._refresh = refresh
 
-    def watts(self, device_ids: tuple[str, ...]) -> float | None:
+    async def watts(self, device_ids: tuple[str, ...]) -> float | None:
         """See the port."""
+        await self._refresh()
         meters = {self._of.get(device) for device in device_ids}
         found = [meter() if meter is not None else None for meter in meters]
         known = [watts for watts in found if watts is not None]

@@ -9,7 +9,7 @@ from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra_errors import DataLoss
 from orchestra_inference_node.ports import Drawn
-from orchestra_rpc import call_stream, call_unary
+from orchestra_rpc import call_stream, call_unary, deadline_scope
 
 
 class WorkerProbe:
@@ -34,7 +34,10 @@ class WorkerProbe:
         request.generation.sampling.max_tokens = tokens
         request.hop.expected_instance_id = self._instance_id
         begin, first = self._clock(), None
-        async with call_stream(self._stub.Generate(request)) as answers:
+        with deadline_scope(None):
+            # the end of the measuring cancels the call; told of it, the worker would refuse the last requests
+            call = self._stub.Generate(request)
+        async with call_stream(call) as answers:
             async for answer in answers:
                 kind = answer.event.WhichOneof("event")
                 if first is None and kind in ("text_delta", "finished"):

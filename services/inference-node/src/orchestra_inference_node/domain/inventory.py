@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from orchestra_inference_node.domain.devices import DeviceFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -116,6 +118,23 @@ def same_card(model: str, name: str) -> bool:
 def amiss(devices: Collection[DeviceNow]) -> str:
     """What is not as declared, for people; empty when nothing is."""
     return "; ".join(f"{now.declared.device_id}: {now.amiss}" for now in devices if now.amiss)
+
+
+def facts_of(now: DeviceNow) -> DeviceFacts:
+    """What the choice of an engine goes by."""
+    return DeviceFacts(
+        now.declared.device_id,
+        now.declared.kind,
+        now.capability,
+        now.amiss if now.lost else "",
+        now.reading.memory_free,
+    )
+
+
+def usable_cards(devices: Collection[DeviceNow]) -> dict[str, str] | None:
+    """The environment in which a process sees the cards that models may use; None where there are none."""
+    usable = [now.declared.device_id for now in devices if now.uuid and not now.declared.reserved]
+    return visible_cards(usable, devices) if usable else None
 
 
 def visible_cards(device_ids: Sequence[str], devices: Collection[DeviceNow]) -> dict[str, str]:

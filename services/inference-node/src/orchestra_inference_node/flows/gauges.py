@@ -22,13 +22,15 @@ class Gauges:
 
     @asynccontextmanager
     async def read_into(self, seen: Rounds, resident: Resident) -> AsyncIterator[None]:
-        """Samples while the block runs, and once when it is left."""
+        """Samples while the block runs; once at its end where it was shorter than that."""
         # a meter that tells the mean since it was last asked begins here
-        self._meter.watts(resident.device_ids)
+        await self._meter.watts(resident.device_ids)
+        sampled = len(seen.memory_bytes)
         task = asyncio.create_task(self._sample_on(seen, resident), name="watts and memory")
         try:
             yield
-            self._sample(seen, resident)
+            if len(seen.memory_bytes) == sampled:
+                await self._sample(seen, resident)
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -36,10 +38,10 @@ class Gauges:
     async def _sample_on(self, seen: Rounds, resident: Resident) -> None:
         while True:
             await asyncio.sleep(_EVERY_S)
-            self._sample(seen, resident)
+            await self._sample(seen, resident)
 
-    def _sample(self, seen: Rounds, resident: Resident) -> None:
-        if (watts := self._meter.watts(resident.device_ids)) is not None:
+    async def _sample(self, seen: Rounds, resident: Resident) -> None:
+        if (watts := await self._meter.watts(resident.device_ids)) is not None:
             seen.watts.append(watts)
         if (memory := self._memory_of(resident.wanted.model)) is not None:
             seen.memory_bytes.append(memory)

@@ -290,4 +290,5 @@ class Residency:
 
 def _without_figures(failure: OrchestraError) -> bool:
     """Whether memory ran out for somebody who does not know how much there is."""
-    return isinstance(failure, InsufficientMemory) and "needed_bytes" not in failure.metadata
+    figures = {"needed_bytes", "free_bytes"}
+    return isinstance(failure, InsufficientMemory) and not figures <= failure.metadata.keys()

@@ -30,8 +30,16 @@ class Events:
     """Events of one request. `served` is the provenance that all samples of the worker share."""
 
     def __init__(
-        self, served: Provenance, generation: GenerationRequest, hop: HopContext, trace_id: str
+        self,
+        served: Provenance,
+        generation: GenerationRequest,
+        hop: HopContext,
+        trace_id: str,
+        *,
+        seeded: bool = True,
     ) -> None:
+        """`seeded`: the engine draws by the seeds that samples were given."""
+        self._seeded = seeded
         self._first_index = hop.first_sample_index
         self._base = Provenance()
         self._base.CopyFrom(served)
@@ -81,7 +89,8 @@ class Events:
     def _fill_provenance(self, out: Provenance, sample: Sample) -> None:
         out.CopyFrom(self._base)
         out.sample_id = sample.sample_id
-        out.sampling.seed = sample.draw.seed
+        if self._seeded:
+            out.sampling.seed = sample.draw.seed
         if sample.index in self._began_at:
             out.drawn_at.CopyFrom(self._began_at[sample.index])
 

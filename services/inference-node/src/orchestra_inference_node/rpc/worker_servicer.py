@@ -41,7 +41,9 @@ class WorkerServicer(pb_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[pb.GenerateResponse]:
         try:
             job = await self._jobs.make(request.generation, request.hop, deadline_at())
-            events = Events(self._served, request.generation, request.hop, call_trace_id())
+            events = Events(
+                self._served, request.generation, request.hop, call_trace_id(), seeded=self._jobs.seeded
+            )
             async with aclosing(self._flow.run(job)) as happenings:
                 async for sample, what in happenings:
                     yield pb.GenerateResponse(event=events.of(sample, what))

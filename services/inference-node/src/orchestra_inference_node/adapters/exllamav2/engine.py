@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
 MOST_TOP = 20
 _LOST = 70
+_FAREWELL_S = 1.0
 log = structlog.get_logger()
 
 
@@ -133,6 +135,7 @@ def _build(*, paged: bool) -> str:
 
 
 def _end_process() -> None:
-    """The node starts another one."""
+    """The node starts another one. What runs has been told, and gets a moment to tell its callers."""
     log.error("the devices cannot be used any more, the process ends")
+    time.sleep(_FAREWELL_S)
     os._exit(_LOST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from orchestra_errors import DataLoss
+from orchestra_errors import FailedPrecondition
 from orchestra_inference_node.ports import Engine, LoadSettings
 
 
@@ -18,8 +18,8 @@ def open_model(settings: LoadSettings) -> Engine:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(one) for one in ordinals if one is not None)
     try:
         package = import_module("orchestra_inference_node.adapters.exllamav2.engine")
-    except RuntimeError as error:
+    except (ImportError, OSError, RuntimeError) as error:
         # its CUDA part is compiled at the first import
-        raise DataLoss("the installed exllamav2", str(error)) from error
+        raise FailedPrecondition("the installed exllamav2", f"it cannot be imported: {error}") from error
     engine: Engine = package.ExLlamaV2Engine(settings)
     return engine

@@ -92,6 +92,7 @@ class Group:
         self._boxes = [Mailbox() for _ in draws]
         self._runs: list[DrawRun] = []
         self._open = set(range(len(draws)))
+        self._told_end: set[int] = set()
         self._beginning: asyncio.Task[None] | None = None
         self._prompt: asyncio.Task[Piece] | None = None
 
@@ -108,6 +109,9 @@ class Group:
                 return None
         self._beginning.result()
         item = await self._boxes[at].get(idle_s)
+        if isinstance(item, End | Exception):
+            # it was put there when the generator had let go of it
+            self._told_end.add(at)
         if isinstance(item, Exception):
             raise item
         return item
@@ -130,7 +134,7 @@ class Group:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
-        if self._runs:
+        if self._runs and at not in self._told_end:
             await asyncio.shield(asyncio.wrap_future(self._driver.cancel(self._runs[at])))
 
     async def _begin(self) -> None:

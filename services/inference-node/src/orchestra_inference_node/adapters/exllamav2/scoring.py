@@ -85,6 +85,6 @@ class ScoringJob(ExLlamaV2DynamicJob):  # type: ignore[misc]
         chosen = logprobs.gather(1, targets.to(logprobs.device).unsqueeze(1))
         self.logprobs += chosen[:, 0].tolist()
         if self.top:
-            top = logprobs.topk(self.top, dim=-1)
+            top = logprobs.topk(min(self.top, known), dim=-1)
             self.top_ids += top.indices.tolist()
             self.top_logprobs += top.values.tolist()

@@ -17,6 +17,8 @@ from orchestra_inference_node.ports import LoadSettings
 def load_model(settings: LoadSettings, folder: ModelFolder) -> LoadedModel:
     """Blocks until it is loaded. Raises InvalidRequest, FailedPrecondition, InsufficientMemory, and what
     exllamav2 and torch raise."""
+    if not settings.devices or any(device.kind != "cuda" for device in settings.devices):
+        raise FailedPrecondition(f"model {settings.model}", "exllamav2 computes on CUDA devices alone")
     asked = settings.options
     config = config_of(folder, flash_attention=asked.get("flash_attention", "true") == "true")
     named = asked.get("paged", "auto")

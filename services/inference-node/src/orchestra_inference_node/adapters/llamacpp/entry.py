@@ -19,5 +19,6 @@ ENTRY = EngineEntry(
         "cache_type": Choice(("f16", "q8_0", "q4_0")),
         "flash_attention": Choice(("auto", "on", "off")),
     },
+    kinds="orchestra_inference_node.adapters.llamacpp.kinds",
     memory="orchestra_inference_node.adapters.llamacpp.sizing:memory_needed",
 )
