@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestra.inference.v1 import inference_service_pb2 as pb
-from orchestra_errors import FailedPrecondition, InvalidRequest, Unavailable
+from orchestra_errors import DataLoss, FailedPrecondition, InvalidRequest, Unavailable
 from orchestra_inference_node.adapters.openai_server.opening import inspect, open_server
 from orchestra_inference_node.domain.drawing import Draw, End, Output, Piece, Prefill
 from orchestra_inference_node.ports import Engine, LoadSettings
@@ -67,6 +67,16 @@ async def test_a_cancel_frees_the_servers_slot() -> None:
                     assert isinstance((await outputs(engine, short, max_tokens=2))[-1], End)
     finally:
         process.kill()
+
+
+async def test_ids_that_the_server_does_not_tell_are_not_made_up(server: LlamaServerProcess) -> None:
+    async with opened(server.url) as engine:
+        ids = await engine.tokenize("🦊🦊🦊🦊🦊🦊")
+        plain = await outputs(engine, ids, temperature=0.0, max_tokens=8)
+        assert not "".join(one.text for one in plain if isinstance(one, Piece)).isascii()
+        for asked in ("token_ids", "logprobs"):
+            with pytest.raises(DataLoss):
+                await outputs(engine, ids, temperature=0.0, max_tokens=8, **{asked: True})
 
 
 async def test_a_server_that_wants_a_key_gets_it_from_its_file(tmp_path: Path) -> None:
