@@ -14,7 +14,13 @@ from tiny_models import TOKENS, write_codet5, write_graphcodebert
 from orchestra_errors import DataLoss, InvalidRequest
 from orchestra_inference_node.adapters.ctranslate2.folder import READS, WRITES, TranslatorFolder
 from orchestra_inference_node.adapters.ctranslate2.model_file import BinFacts
-from orchestra_inference_node.adapters.engines import check_options, inspect_files, installed_engines
+from orchestra_inference_node.adapters.engines import (
+    check_options,
+    inspect_files,
+    installed_engines,
+    memory_needed,
+)
+from orchestra_inference_node.ports import LoadSettings
 
 
 def test_both_kinds_say_what_they_are(tmp_path: Path) -> None:
@@ -93,3 +99,16 @@ def test_options_are_checked_by_name() -> None:
     with pytest.raises(InvalidRequest) as refused:
         check_options("ctranslate2", {"compute_type": "int1", "beams": "4"})
     assert len(refused.value.violations) == 2
+
+
+def test_memory_is_that_of_the_weights_as_they_are_computed_with(tmp_path: Path) -> None:
+    sizes = {}
+    for name in ("float32", "float16", "int8"):
+        folder = write_codet5(tmp_path / name, quantization=name)
+        settings = LoadSettings("m", str(folder), None, 1, False, 1, {}, folder)
+        sizes[name] = memory_needed("ctranslate2", settings)
+        typed = LoadSettings("m", str(folder), None, 1, False, 1, {"compute_type": "int8"}, folder)
+        assert memory_needed("ctranslate2", typed) is None, "nobody can say before"
+    assert all(size is not None for size in sizes.values())
+    assert sizes["float16"] == pytest.approx(sizes["float32"], rel=0.001)
+    assert sizes["int8"] < sizes["float32"]

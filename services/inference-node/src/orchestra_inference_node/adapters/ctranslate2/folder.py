@@ -16,7 +16,7 @@ WRITES, READS = "TransformerSpec", "TransformerEncoderSpec"
 _VOCABULARIES = ("shared_vocabulary.json", "source_vocabulary.json", "vocabulary.json")
 _REQUIRED = ("model.bin", "config.json", "tokenizer.json")
 # of the runtime itself, once it has a model
-_RUNTIME_BYTES = 96 << 20
+_RUNTIME_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,13 @@ def inspect(path: str, options: Mapping[str, str]) -> ModelFiles:
 
 
 def memory(settings: LoadSettings) -> int | None:
-    """The weights as they are stored; None when they are to be computed with in another type."""
-    if settings.options.get("compute_type", "default") not in ("default", "auto"):
+    """The weights as they are stored, those of half precision as floats: a CPU computes with no others.
+    None when they are to be computed with in another type."""
+    if settings.options.get("compute_type", "default") != "default":
         return None
-    return _RUNTIME_BYTES + (Path(settings.path) / "model.bin").stat().st_size
+    model = TranslatorFolder.read(Path(settings.path)).model
+    halves = model.weights["F16"] + model.weights["BF16"]
+    return _RUNTIME_BYTES + (Path(settings.path) / "model.bin").stat().st_size + 2 * halves
 
 
 def _check_vocabulary(path: Path, vocabulary: Any, model: BinFacts, tokenizer: Any) -> None:

@@ -73,7 +73,7 @@ class ReadingEngine:
         raise Unsupported("score", self._model)
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._encoder.unload_model()
 
     def _embed(self, texts: tuple[str, ...], enough: threading.Event) -> list[Embedded]:

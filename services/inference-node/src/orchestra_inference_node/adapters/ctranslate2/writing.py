@@ -121,7 +121,7 @@ class WritingEngine:
         return [float(value) for value in values]
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._translator.unload_model()
 
     def _tokens(self, ids: Sequence[int]) -> list[str]:
