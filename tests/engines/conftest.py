@@ -33,6 +33,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def before_forward() -> Any:
     """Functions of (batch, tokens), called in the engine's thread before every forward of the test's
     models."""
+    # the package first: its import puts the script in
+    import exllamav2  # noqa: F401
     from scripted_exllamav2.modules import before_forward
 
     yield before_forward

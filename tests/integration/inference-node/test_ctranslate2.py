@@ -40,7 +40,7 @@ async def codet5(own_node: Any, tmp_path: Path) -> Any:
 
 
 async def test_a_model_that_writes_generates_and_scores(codet5: Any) -> None:
-    worker = await codet5.worker()
+    worker = await codet5.worker("codet5-base")
     able = worker.capabilities
     assert (worker.state, worker.engine, worker.quantization) == (
         node_pb2.STATE_SERVING,
@@ -89,7 +89,7 @@ async def test_what_it_cannot_do_is_refused_by_name(codet5: Any) -> None:
 async def test_a_model_that_reads_embeds_and_never_scores(own_node: Any, tmp_path: Path) -> None:
     _, client = own_node
     await client.load(**spec("graphcodebert", write_graphcodebert(tmp_path / "graphcodebert")))
-    able = (await client.worker()).capabilities
+    able = (await client.worker("graphcodebert")).capabilities
     assert able.embeddings and not able.generate and not able.score
     texts = [PROMPT, "return x + 1", "y"]
     answer = await call_unary(client.stub.Embed(pb.EmbedRequest(model="graphcodebert", texts=texts)))

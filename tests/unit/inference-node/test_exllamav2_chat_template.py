@@ -69,7 +69,8 @@ def test_a_template_that_refuses_is_an_invalid_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["{% if %}", "{{ 1", "{% frob %}", "{{ 'a' | center(5) }}", "{{" + "(" * 10_000]
+    "source",
+    ["{% if %}", "{{ 1", "{% frob %}", "{{ 'a' | center(5) }}", "{{ 1.5 | round(9) }}", "{{" + "(" * 10_000],
 )
 def test_what_is_no_template_is_damage(source: str) -> None:
     with pytest.raises(DataLoss):

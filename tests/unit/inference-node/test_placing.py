@@ -172,6 +172,10 @@ def test_several_cards_hold_one_model_where_the_engine_spreads_it() -> None:
         placing(P40, V100, reserved=("V100",))(Wanted("m", "/m", "auto", device_ids=("P40_0", "V100")))
 
 
+def test_the_engines_that_are_said_to_spread_a_model_are_in_the_table() -> None:
+    assert {name for name, use in engine_uses().items() if use.splits} == {"exllamav2", "llamacpp"}
+
+
 def test_a_path_that_nobody_loads_is_refused_with_what_could_be_loaded() -> None:
     with pytest.raises(InvalidRequest, match="a GGUF file by llamacpp"):
         placing(CPU, stored=None)(Wanted("m", "/m.txt", "auto"))

@@ -92,8 +92,27 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def write_codet5(folder: Path, *, seed: int = 42, quantization: str | None = None) -> Path:
-    """T5: relative positions, RMS norms, no biases, one table of embeddings for all."""
+def write_byte_tokenizer(folder: Path) -> list[str]:
+    """A token is a byte, as the rarest texts are for CodeT5's own tokenizer. Gives the tokens."""
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({token: at for at, token in enumerate(tokens)}, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", BEGIN), ("</s>", END)]
+    )
+    tokenizer.add_special_tokens(["<pad>", "<s>", "</s>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokens
+
+
+def write_codet5(
+    folder: Path, *, seed: int = 42, quantization: str | None = None, endless: bool = False
+) -> Path:
+    """T5: relative positions, RMS norms, no biases, one table of embeddings for all.
+
+    `endless`: its tokens are bytes, and it is kept from what is no ASCII and from ending its answer.
+    """
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     spec = transformer_spec.TransformerSpec.from_config(
@@ -104,7 +123,8 @@ def write_codet5(folder: Path, *, seed: int = 42, quantization: str | None = Non
         relative_attention_bias=True,
         rms_norm=True,
     )
-    table = _weights(random, len(TOKENS), WIDTH, scale=1.0)
+    tokens = write_byte_tokenizer(folder) if endless else TOKENS
+    table = _weights(random, len(tokens), WIDTH, scale=1.0)
     for stack, decodes in ((spec.encoder, False), (spec.decoder, True)):
         embeddings = stack.embeddings if decodes else stack.embeddings[0]
         embeddings.weight = table
@@ -122,14 +142,18 @@ def write_codet5(folder: Path, *, seed: int = 42, quantization: str | None = Non
             _feed_forward(layer.ffn, random, bias=False)
     spec.decoder.projection.weight = table
     spec.decoder.scale_outputs = WIDTH**-0.5
-    spec.register_source_vocabulary(TOKENS)
-    spec.register_target_vocabulary(TOKENS)
+    if endless:
+        kept = [len(token) == 1 and " " < token < "\x7f" for token in tokens]
+        spec.decoder.projection.bias = np.where(kept, 0, -1e4).astype(np.float32)
+    spec.register_source_vocabulary(tokens)
+    spec.register_target_vocabulary(tokens)
     spec.config.bos_token = spec.config.decoder_start_token = "<pad>"
     spec.config.eos_token, spec.config.unk_token = "</s>", "<unk>"
     spec.validate()
     spec.optimize(quantization=quantization)
     spec.save(str(folder))
-    write_tokenizer(folder)
+    if not endless:
+        write_tokenizer(folder)
     return folder
 
 

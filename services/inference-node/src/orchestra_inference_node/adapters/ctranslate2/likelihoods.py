@@ -12,12 +12,13 @@ from orchestra_inference_node.domain.drawing import Draw
 
 def after_processors(logits: NDArray[Any], draw: Draw) -> NDArray[np.float64]:
     """Logprobs [vocabulary] as the engine samples: top_k, then the temperature, then top_p; minus infinity
-    for what cannot come. `logits` have the penalties already. A greedy draw has no temperature: these are
-    then the model's own, behind its penalties.
+    for what cannot come. `logits` have the penalties already. At temperature 0 one token is certain.
     """
     values = logits.astype(np.float64)
     if draw.temperature == 0:
-        return _log_softmax(values)
+        certain = np.full(len(values), -np.inf)
+        certain[values.argmax()] = 0.0
+        return certain
     if 0 < draw.top_k < len(values):
         least = np.partition(values, -draw.top_k)[-draw.top_k]
         values = np.where(values >= least, values, -np.inf)

@@ -64,7 +64,7 @@ class LlamaCppEngine(LlamaServer):
             grammar=True,
             token_ids_in=True,
             token_ids_out=True,
-            deterministic_seed=True,
+            deterministic_seed=sizing.deterministic,
             score=True,
             forks=True,
         )
@@ -76,6 +76,7 @@ class LlamaCppEngine(LlamaServer):
             file.vocabulary,
             Vocabulary(partial(token_table, Path(settings.path))),
             lambda schema: {"grammar": str(xllamacpp.json_schema_to_grammar(schema))},
+            cache_prompt=not sizing.deterministic,
         )
 
     async def close(self) -> None:

@@ -30,9 +30,12 @@ class LlamaServer:
         tokens: int,
         vocabulary: Vocabulary,
         as_constraint: Callable[[str], dict[str, Any]],
+        *,
+        cache_prompt: bool = True,
     ) -> None:
         """`tokens` counts the model's, `vocabulary` is what they stand for. `as_constraint` turns a JSON
-        schema into the server's `grammar` or `json_schema` and raises ValueError for what is none."""
+        schema into the server's `grammar` or `json_schema` and raises ValueError for what is none.
+        `cache_prompt`: what a slot holds of a prompt is not computed again."""
         self._model = model
         self._facts = facts
         self._posts = posts
@@ -40,6 +43,7 @@ class LlamaServer:
         self._tokens = tokens
         self._vocabulary = vocabulary
         self._as_constraint = as_constraint
+        self._cache_prompt = cache_prompt
         self._stop_texts: dict[int, str] = {}
         self._proven: set[str] = set()
 
@@ -83,6 +87,7 @@ class LlamaServer:
         )
         if len(draws) > 1:
             request["n_cmpl"] = len(draws)
+        request["cache_prompt"] = self._cache_prompt
         stop_texts = {token: await self._text_of(token) for token in first.stop_token_ids}
         forked = len(draws) > 1
         return request, [
