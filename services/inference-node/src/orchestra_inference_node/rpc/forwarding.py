@@ -60,7 +60,7 @@ class Forwarding:
         return resident
 
     async def generate(
-        self, request: pb.GenerateRequest, unfinished: Callable[[Sequence[tuple[str, bytes]]], None]
+        self, request: pb.GenerateRequest, unfinished: Callable[[Sequence[tuple[str, str | bytes]]], None]
     ) -> AsyncIterator[pb.GenerateResponse]:
         """The worker's events, unchanged; `unfinished` is given what a stream that breaks had consumed."""
         resident = self.resident_for(request.generation, request.hop)
