@@ -84,6 +84,23 @@ async def test_a_stream_that_breaks_says_what_its_sample_had_consumed(
     assert 0 < timings.device_share.ToMicroseconds() <= timings.total.ToMicroseconds()
 
 
+async def test_an_operator_sees_that_a_stream_that_is_gone_left_nothing(own_node: Any) -> None:
+    process, client = own_node
+    await client.load()
+    label = f'{{model="{client.model}"}}'
+
+    def figure(name: str) -> float:
+        return float(process.figures(f"orchestra_worker_{name}").get(label, 0.0))
+
+    running = asyncio.create_task(client.events(client.ask(max_tokens=900, grammar='root ::= "a" root')))
+    await client.until_worker(lambda _: figure("calls") == 1 and figure("slots_free") == 1)
+    await client.until_worker(lambda _: figure("tasks") > 0)
+    tasks = figure("tasks")
+    running.cancel()
+    await client.until_worker(lambda _: figure("calls") == 0 and 0 < figure("tasks") <= tasks)
+    assert figure("slots_free") == 2
+
+
 async def test_progress_moves_through_every_stage(own_node: Any) -> None:
     _, client = own_node
     moves = await client.load()
