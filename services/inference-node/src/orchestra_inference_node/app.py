@@ -28,6 +28,7 @@ from orchestra_inference_node.adapters.nvml import Nvml
 from orchestra_inference_node.adapters.power import CpuPackages, DeviceMeters
 from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
+from orchestra_inference_node.adapters.worker_metrics import WorkerMetrics
 from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
 from orchestra_inference_node.config import Deployed, Settings, declared_devices
@@ -126,6 +127,7 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         measuring.known,
         lambda: watch.amiss,
     )
+    WorkerMetrics(lambda: residency.residents, asyncio.get_running_loop(), telemetry.metrics.registry)
     forwarding = Forwarding(instance, residency.find, channels.stub)
     servicer = DaemonServicer(
         residency,

@@ -48,7 +48,7 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
     async def Generate(
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
-        async for event in self._forwarding.generate(request):
+        async for event in self._forwarding.generate(request, context.set_trailing_metadata):
             yield event
 
     async def GenerateBatch(
