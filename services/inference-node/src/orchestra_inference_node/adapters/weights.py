@@ -56,13 +56,17 @@ class CheckedFiles:
         return Weights(revision, sum(seen.st_size for seen in sizes.values()), model.quantization)
 
     def _digest(self, files: Mapping[Path, os.stat_result], moved: Callable[[int, int], None]) -> str:
-        """Of one file its own; of several that of the list of theirs, as sha256sum writes it, by name."""
+        """Of one file its own; of several that of the list of theirs, as sha256sum writes it, by their names
+        in the folder that holds all."""
         total = sum(seen.st_size for seen in files.values())
         done = 0
+        folder = os.path.commonpath([path.parent for path in files])
         digests: dict[str, str] = {}
         for path, seen in sorted(files.items()):
             known = self._known(path, seen)
-            digests[path.name] = known or self._read_whole(path, seen, done, total, moved)
+            digests[path.relative_to(folder).as_posix()] = known or self._read_whole(
+                path, seen, done, total, moved
+            )
             done += seen.st_size
         if len(digests) == 1:
             return next(iter(digests.values()))
