@@ -61,7 +61,7 @@ class TestExLlamaV2(EngineContract):
     ("scripts", "capability", "reason"),
     [
         (("scripted",), "8.6", "the driver cannot be asked"),
-        (("scripted", "scripted_driver"), "6.1", "6.1"),
+        (("scripted", "scripted_driver"), "6.1", "no paged attention below compute capability 8.0"),
     ],
     ids=["no driver", "an old card"],
 )
