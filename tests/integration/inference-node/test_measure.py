@@ -17,6 +17,9 @@ from orchestra_testing import model_file
 
 MODEL = "smollm2-135m"
 
+# a long prompt is part of each measurement, and the machine may be busy
+pytestmark = pytest.mark.timeout(300)
+
 
 async def measure(
     client: Any, model: str = MODEL, timeout: float | None = None, **settings: int
@@ -34,7 +37,7 @@ def idle(node: node_pb2.Node) -> bool:
 
 async def test_figures_appear_and_stay_and_are_not_inherited(tmp_path: Path, start: Any) -> None:
     process, client = await start(tmp_path)
-    await client.load(slots=4)
+    await client.load(slots=4, context_tokens=256)
     assert not (await client.worker()).HasField("measured"), "nobody measured yet"
     moves = await measure(client)
     assert moves[0].activity and moves[0].done == 0
@@ -58,10 +61,10 @@ async def test_figures_appear_and_stay_and_are_not_inherited(tmp_path: Path, sta
     assert process.stop() == 0
 
     _, again = await start(tmp_path)
-    await again.load(slots=4)
+    await again.load(slots=4, context_tokens=256)
     assert (await again.worker()).measured == figures, "it outlasts the daemon"
     await call_unary(again.stub.UnloadModel(pb.UnloadModelRequest(model=MODEL)))
-    await again.load(slots=2)
+    await again.load(slots=2, context_tokens=256)
     assert not (await again.worker()).HasField("measured"), "another spec was not measured"
 
 
@@ -69,7 +72,7 @@ async def test_a_measurement_in_progress_refuses_another_and_a_cancel_leaves_not
     own_node: Any,
 ) -> None:
     process, client = own_node
-    await client.load(slots=2)
+    await client.load(slots=2, context_tokens=256)
     running = asyncio.create_task(measure(client, tokens=1024, rounds=20))
     await client.until(lambda node: not idle(node))
     with pytest.raises(FailedPrecondition, match="being measured already"):
@@ -85,7 +88,7 @@ async def test_a_measurement_in_progress_refuses_another_and_a_cancel_leaves_not
 
 async def test_a_deadline_ends_it_and_keeps_nothing(own_node: Any) -> None:
     _, client = own_node
-    await client.load(slots=2)
+    await client.load(slots=2, context_tokens=256)
     with pytest.raises(DeadlineExceeded):
         await measure(client, timeout=2.0, tokens=1024, rounds=20)
     node = await client.until(idle)
@@ -108,7 +111,7 @@ async def test_what_cannot_be_measured_says_why(own_node: Any) -> None:
 
 async def test_a_worker_that_dies_fails_its_measurement(own_node: Any) -> None:
     process, client = own_node
-    await client.load(slots=2)
+    await client.load(slots=2, context_tokens=256)
     running = asyncio.create_task(measure(client, tokens=1024, rounds=20))
     await client.until(lambda node: not idle(node))
     (worker,) = psutil.Process(process.process.pid).children()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestra.inference.v1 import inference_service_pb2 as pb
-from orchestra_errors import FailedPrecondition, InvalidRequest, Unavailable
+from orchestra_errors import DataLoss, FailedPrecondition, InvalidRequest, Unavailable
 from orchestra_inference_node.adapters.openai_server.opening import inspect, open_server
 from orchestra_inference_node.domain.drawing import Draw, End, Output, Piece, Prefill
 from orchestra_inference_node.ports import Engine, LoadSettings
@@ -48,20 +48,35 @@ async def outputs(engine: Engine, ids: tuple[int, ...], **draw: Any) -> list[Out
         return [output async for output in stream]
 
 
-async def test_a_cancel_frees_the_servers_slot(server: LlamaServerProcess) -> None:
+async def test_a_cancel_frees_the_servers_slot() -> None:
+    """Unless it were freed, the next draw would wait for 8,000 tokens, or for a prefill of 6,000."""
+    process = LlamaServerProcess(model_file(SMOL), slots=1, context_tokens=8192).start()
+    try:
+        async with opened(process.url) as engine:
+            long = await engine.tokenize("word " * 6000)
+            short = await engine.tokenize("def add(a, b):")
+            for ids, seen in ((short, Piece), (long, Prefill)):
+                (stream,) = engine.generate((Draw(ids, seed=1, grammar=ENDLESS),), idle_s=10.0)
+                async for output in stream:
+                    if isinstance(output, seen) and getattr(output, "done", 1):
+                        break
+                # within a second is promised
+                async with asyncio.timeout(5):
+                    await stream.aclose()
+                async with asyncio.timeout(20):
+                    assert isinstance((await outputs(engine, short, max_tokens=2))[-1], End)
+    finally:
+        process.kill()
+
+
+async def test_ids_that_the_server_does_not_tell_are_not_made_up(server: LlamaServerProcess) -> None:
     async with opened(server.url) as engine:
-        long = await engine.tokenize("word " * 900)
-        short = await engine.tokenize("def add(a, b):")
-        for ids, seen in ((short, Piece), (long, Prefill)):
-            (stream,) = engine.generate((Draw(ids, seed=1, grammar=ENDLESS),), idle_s=10.0)
-            async for output in stream:
-                if isinstance(output, seen) and getattr(output, "done", 1):
-                    break
-            # within a second is promised
-            async with asyncio.timeout(5):
-                await stream.aclose()
-            async with asyncio.timeout(10):
-                assert isinstance((await outputs(engine, short, max_tokens=2))[-1], End)
+        ids = await engine.tokenize("🦊🦊🦊🦊🦊🦊")
+        plain = await outputs(engine, ids, temperature=0.0, max_tokens=8)
+        assert not "".join(one.text for one in plain if isinstance(one, Piece)).isascii()
+        for asked in ("token_ids", "logprobs"):
+            with pytest.raises(DataLoss):
+                await outputs(engine, ids, temperature=0.0, max_tokens=8, **{asked: True})
 
 
 async def test_a_server_that_wants_a_key_gets_it_from_its_file(tmp_path: Path) -> None:
@@ -136,7 +151,8 @@ def daemon(tmp_path: Path) -> Iterator[NodeProcess]:
 async def test_the_server_may_die_and_come_back_and_the_worker_lives_on(
     daemon: NodeProcess, server: LlamaServerProcess
 ) -> None:
-    spec = pb.ModelSpec(model="m", path=server.url, engine="openai-server", slots=1, queue_limit=4)
+    # an address is a server's: nothing else loads one
+    spec = pb.ModelSpec(model="m", path=server.url, engine="auto", slots=1, queue_limit=4)
     async with client_of(daemon.address, spec) as client:
         await client.load()
         before = await client.worker()

@@ -187,6 +187,28 @@ async def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPat
     assert calls == ["cards"]
 
 
+async def test_a_look_that_fails_is_told_and_the_next_one_counts() -> None:
+    class Breaks:
+        broken = True
+
+        def cards(self) -> Cards:
+            if self.broken:
+                raise OSError("the library is of another version")
+            return Cards((Card(0, "Tesla P40", "a", (6, 1)),))
+
+        def reading(self, index: int) -> CardReading:
+            return CardReading(24 * GB, 23 * GB)
+
+    driver = Breaks()
+    watch = DeviceWatch([Declared("P40_0", "cuda")], driver, read_cpu, Changes())
+    async with asyncio.timeout(10):
+        await watch.refresh()
+        assert watch.amiss == "the devices cannot be read: the library is of another version"
+        driver.broken = False
+        await watch.refresh()
+    assert watch.amiss == "" and watch.devices[0].reading.memory_free == 23 * GB
+
+
 def test_a_node_that_is_not_as_declared_says_so() -> None:
     amiss_now = ["P40_0: GPU is lost"]
     messages = NodeMessages(
@@ -212,7 +234,12 @@ def test_a_worker_on_a_card_that_is_slow_for_its_engine_says_what_is_expected_of
     assert resident.slots_wanted == 1
     resident.serves("a:2", {"slots": 1}, 1.0)
     messages = NodeMessages(
-        NodeIdentity("n", "i", "a:1", "0", 0.0), list, lambda: [resident], lambda model: None, 8
+        NodeIdentity("n", "i", "a:1", "0", 0.0),
+        list,
+        lambda: [resident],
+        lambda model: None,
+        8,
+        lambda one: None,
     )
     (worker,) = messages.node().workers
     assert (worker.state, worker.state_reason) == (node_pb2.STATE_DEGRADED, "no paged attention")

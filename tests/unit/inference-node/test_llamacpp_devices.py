@@ -12,7 +12,8 @@ from orchestra_errors import FailedPrecondition
 from orchestra_inference_node.adapters.engines import engine_uses, kinds_here
 from orchestra_inference_node.adapters.llamacpp import engine
 from orchestra_inference_node.adapters.llamacpp.entry import ENTRY as LLAMACPP
-from orchestra_inference_node.domain.devices import DeviceFacts, choose_engine
+from orchestra_inference_node.domain.choosing import choose_engine
+from orchestra_inference_node.domain.devices import DeviceFacts
 from orchestra_inference_node.domain.formats import ModelFormat
 from orchestra_inference_node.domain.inventory import Card, Cards, Declared, match, visible_cards
 from orchestra_inference_node.ports import EngineDevice

@@ -14,6 +14,7 @@ from orchestra_errors import FailedPrecondition, NotFound, Unavailable, Unsuppor
 from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
 from orchestra_inference_node.adapters.power import CpuPackages, DeviceMeters
 from orchestra_inference_node.domain.measuring import (
+    Drawn,
     Figures,
     LoadedAs,
     Rounds,
@@ -26,7 +27,6 @@ from orchestra_inference_node.domain.resident import Resident, State, Wanted
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.gauges import Gauges
 from orchestra_inference_node.flows.measuring import Measuring, Progress
-from orchestra_inference_node.ports import Drawn
 
 LOADED = LoadedAs("m", "sha256:1", "llamacpp", "b1", ("cpu0",), 1024, 4, (("threads", "1"),))
 

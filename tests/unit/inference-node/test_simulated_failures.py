@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 
 from orchestra_errors import FailedPrecondition, InsufficientMemory, InvalidRequest, Unavailable, WorkerLost
 from orchestra_inference_node.adapters.engines import check_options, inspect_files, memory_needed
 from orchestra_inference_node.adapters.simulated.engine import SimulatedEngine
+from orchestra_inference_node.adapters.simulated.entry import ENTRY, FAILURES
 from orchestra_inference_node.domain.drawing import End, Idle, Output, Piece
 from orchestra_inference_node.ports import EngineDevice
 from orchestra_testing import FakeClock
@@ -137,3 +140,14 @@ def test_what_is_wrong_with_a_declaration_is_named_at_once() -> None:
     with pytest.raises(InvalidRequest) as refused:
         check_options("simulated", {"fails": "sometimes", "answers": "0", "speed": "9"})
     assert len(refused.value.violations) == 3
+
+
+def test_the_page_names_every_option_and_every_failure() -> None:
+    page = (Path(__file__).parents[3] / "services/inference-node/ENGINES.md").read_text()
+    section = page[page.index("## simulated\n") :].split("\n## ", 1)[0]
+    named = [
+        cell for row in re.findall(r"^\| (`.*?) \|", section, re.M) for cell in re.findall(r"`(\w+)`", row)
+    ]
+    assert sorted(named) == sorted(ENTRY.options)
+    (fails,) = re.findall(r"^\| `fails` \|.*$", section, re.M)
+    assert all(f"`{failure}`" in fails for failure in FAILURES)

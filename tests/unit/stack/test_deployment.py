@@ -59,6 +59,26 @@ def test_a_missing_model_file_is_named_with_the_cure(tmp_path: Path) -> None:
         check_models(made)
 
 
+def test_what_is_stored_in_no_file_needs_none(tmp_path: Path) -> None:
+    nodes = "".join(
+        f"  - {{id: node-{one}, address: '${{ORCHESTRA_NODE_{one.upper()}_ADDR}}', "
+        f"worker_ports: '${{ORCHESTRA_NODE_{one.upper()}_PORTS}}', devices: [{{id: cpu0, kind: cpu}}]}}\n"
+        for one in "ab"
+    )
+    template = (
+        f"nodes:\n{nodes}"
+        "models:\n"
+        "  - {name: declared, path: 'simulated:one'}\n"
+        "  - {name: elsewhere, path: 'http://127.0.0.1:8080'}\n"
+        "placements:\n"
+        "  - {model: declared, node: node-a}\n"
+        "  - {model: elsewhere, node: node-a}\n"
+    )
+    made = write_local("local", tmp_path, tmp_path / "models", PortPlan.free(), template=template)
+    assert len(made.wanted) == 2
+    check_models(made)
+
+
 def test_a_mistake_in_the_template_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="nodez"):
         write_local("bad", tmp_path, tmp_path, PortPlan.free(), template="nodez: []\n")

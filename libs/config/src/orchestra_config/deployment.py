@@ -87,7 +87,7 @@ class Node(Frozen):
 
     `engine` auto: each model gets the engine that loads what it is stored as and is fast on the device.
 
-    Not acted on yet: `fast_tier`, `slow_tier`, `options`.
+    Not acted on yet: `slow_tier`, `options`.
     """
 
     id: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -100,7 +100,7 @@ class Node(Frozen):
     watts: float | None = Field(
         default=None, ge=0, description="busy draw of the whole host, where devices do not say"
     )
-    fast_tier: str = Field(default="", description="folder of models ready to load")
+    fast_tier: str = Field(default="", description="folder that PrefetchModel copies models to")
     slow_tier: str = Field(default="", description="folder that models are copied from ahead of time")
     options: FrozenMap[str, str | int | float | bool] = Field(
         default_factory=dict, description="for the engine"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
-from orchestra_errors import InvalidRequest, Unsupported
+from orchestra_errors import InvalidRequest, NoCapacity, Unsupported
 from orchestra_inference_node.domain.admission import Admission
 from orchestra_inference_node.domain.drawing import Embedded
 from orchestra_inference_node.flows.slots import Slots
@@ -37,7 +38,7 @@ class Letters:
 
 
 def flow(engine: Any) -> TextsFlow:
-    return TextsFlow(engine, Slots("m", Admission(2, 8), lambda: None))
+    return TextsFlow(engine, Slots("m", Admission(2, 8), lambda: None), time.monotonic)
 
 
 async def test_the_order_is_kept_over_portions() -> None:
@@ -65,3 +66,23 @@ async def test_what_the_engine_finds_is_named_by_its_place_in_the_request() -> N
     with pytest.raises(InvalidRequest) as refused:
         await flow(engine).embed(texts, None)
     assert [one.field for one in refused.value.violations] == ["texts[35]"]
+
+
+async def test_what_cannot_be_done_before_the_deadline_is_refused_at_once() -> None:
+    now = 0.0
+
+    class Slow(Letters):
+        async def embed(self, texts: tuple[str, ...]) -> list[Embedded]:
+            nonlocal now
+            now += 2.0
+            return await super().embed(texts)
+
+    engine = Slow()
+    slow = TextsFlow(engine, Slots("m", Admission(1, 8), lambda: None), lambda: now)
+    await slow.embed(["x" * 10] * 16, deadline=0.5)
+    with pytest.raises(NoCapacity) as refused:
+        await slow.embed(["x" * 10] * 64, deadline=now + 7.9)
+    assert refused.value.retry_after == pytest.approx(8.0)
+    assert len(engine.portions) == 1, "nothing was begun that could not end"
+    assert len(await slow.embed(["x" * 10] * 64, deadline=now + 8.1)) == 64
+    assert len(await slow.embed(["x" * 10] * 64, deadline=None)) == 64

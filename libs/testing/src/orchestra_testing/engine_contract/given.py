@@ -81,7 +81,7 @@ class Given:
     def endless(self, client: NodeClient, can: node_pb2.Capabilities) -> pb.GenerateRequest:
         """A request whose answer fills the context."""
         assert can.grammar or self.long_answers, "say how an answer is made long"
-        asked = client.ask(grammar='root ::= "a" root') if can.grammar else client.ask()
+        asked = client.ask(grammar="root ::= [ab] root") if can.grammar else client.ask()
         asked.generation.sampling.ClearField("max_tokens")
         return asked
 

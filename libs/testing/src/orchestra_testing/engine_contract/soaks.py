@@ -16,6 +16,8 @@ from orchestra_testing.nodes import NodeClient, NodeProcess, idle
 _AT_ONCE = 12
 # what an allocator keeps after a warm-up, and not what thousands of leaks of anything would take
 _GROWTH_BYTES = 24_000_000
+# a watch and a connection that are just there, and not what one task for each of the streams would be
+_OWN_TASKS = 12
 
 
 class SoakContract(Given):
@@ -29,12 +31,29 @@ class SoakContract(Given):
         self, daemon: NodeProcess, node: NodeClient, worker: NodeClient
     ) -> None:
         await _cancel_many([node, worker], self.soak_streams // 10, seed=1)
-        before = (await node.until_worker(idle, seconds=5)).restarts
-        memory = daemon.memory_bytes()
+        before = await node.until_worker(lambda seen: idle(seen) and _quiet(daemon, seen.model), seconds=15)
+        tasks, memory = _tasks(daemon, before.model), daemon.memory_bytes()
         await _cancel_many([node, worker], self.soak_streams, seed=2)
-        assert (await node.until_worker(idle, seconds=5)).restarts == before
+        await node.until_worker(idle, seconds=5)
+        after = await node.until_worker(
+            lambda seen: _quiet(daemon, seen.model) and _tasks(daemon, seen.model) <= tasks + _OWN_TASKS,
+            seconds=15,
+        )
+        assert after.restarts == before.restarts
         assert daemon.memory_bytes() - memory < _GROWTH_BYTES
         assert await worker.text(worker.ask(temperature=0))
+
+
+def _quiet(daemon: NodeProcess, model: str) -> bool:
+    """Whether the worker answers nobody, and has counted its tasks since."""
+    label = f'{{model="{model}"}}'
+    return daemon.figures("orchestra_worker_calls")[label] == 0 < _tasks(daemon, model)
+
+
+def _tasks(daemon: NodeProcess, model: str) -> float:
+    """Of the worker and of the daemon."""
+    own = daemon.figures("orchestra_node_tasks")[""]
+    return daemon.figures("orchestra_worker_tasks")[f'{{model="{model}"}}'] + own
 
 
 async def _cancelled_at_random(client: NodeClient, chance: random.Random) -> None:

@@ -127,8 +127,13 @@ class Run:
             reader = self._readers[at]
             if reader.ended:
                 return False
-            for output in reader.read(said):
-                self._boxes[at].put(output)
+            try:
+                for output in reader.read(said):
+                    self._boxes[at].put(output)
+            except OrchestraError as error:
+                # this draw's alone
+                reader.ended = True
+                self._boxes[at].put(error)
             return reader.ended and all(one.ended for one in self._readers)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             return self._fail(DataLoss(f"the answer of {self._model}", f"{type(error).__name__}: {error}"))

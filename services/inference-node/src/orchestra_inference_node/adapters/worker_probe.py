@@ -8,7 +8,7 @@ from collections.abc import Callable
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
 from orchestra_errors import DataLoss
-from orchestra_inference_node.ports import Drawn
+from orchestra_inference_node.domain.measuring import Drawn
 from orchestra_rpc import call_stream, call_unary, deadline_scope
 
 

@@ -29,6 +29,16 @@ _WORDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """One request as its caller saw it, in seconds; token counts are the engine's own, None where it does
+    not tell. `computed_prompt_tokens` leaves out what was found in a cache."""
+
+    tokens: int
+    first_token_s: float
+    computed_prompt_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedAs:
     """What a measurement holds for: another of any of these has not been measured."""
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound
-from orchestra_inference_node.domain.devices import (
-    AUTO,
-    DeviceFacts,
-    EngineChoice,
-    EngineUse,
-    choose_engine,
-    describe_device,
-)
+from orchestra_inference_node.domain.choosing import choose_engine, describe_device
+from orchestra_inference_node.domain.devices import AUTO, DeviceFacts, EngineChoice, EngineUse
 from orchestra_inference_node.domain.formats import ModelFormat
 from orchestra_inference_node.domain.resident import Placed, Wanted
 

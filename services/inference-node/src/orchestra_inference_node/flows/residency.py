@@ -250,6 +250,7 @@ class Residency:
                 resident.slots_free, resident.queued = free, queued
                 speed = report.get("tokens_per_second")
                 resident.tokens_per_second = speed if isinstance(speed, float) else None
+                resident.busy(report.get("calls"), report.get("tasks"))
             case {"at": "cut", "calls": int(calls)}:
                 resident.cut_calls = calls
             case {"at": "failed", "why": str(why), "kind": dict(kind)}:

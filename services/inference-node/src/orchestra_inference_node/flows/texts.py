@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from orchestra_errors import FieldViolation, InvalidRequest, Unsupported, Violations
+from orchestra_errors import FieldViolation, InvalidRequest, NoCapacity, Unsupported, Violations
 from orchestra_inference_node.domain.admission import Rank
 from orchestra_inference_node.domain.drawing import Embedded, Piece
+from orchestra_inference_node.domain.estimating import GivenTimes
 from orchestra_inference_node.flows.slots import Place, Slots
 from orchestra_inference_node.ports import Engine
 
@@ -33,14 +34,18 @@ class Scoring:
 class TextsFlow:
     """Scores and embeds with one engine. Every portion takes a slot of the same queue as generation."""
 
-    def __init__(self, engine: Engine, slots: Slots) -> None:
+    def __init__(self, engine: Engine, slots: Slots, clock: Callable[[], float]) -> None:
         self.engine = engine
         self._slots = slots
+        self._clock = clock
+        self._scoring = GivenTimes()
+        self._embedding = GivenTimes()
 
     async def score(self, items: Sequence[Scoring], top: int, deadline: float | None) -> list[Piece]:
         """Logprobs of each target, in order; see Engine.score.
 
-        Raises NoCapacity before anything began, and whatever the engine finds wrong, with the item named.
+        Raises NoCapacity before anything began, also for what cannot be done before the deadline, and
+        whatever the engine finds wrong, with the item named.
         """
 
         async def one(numbered: tuple[int, Scoring]) -> Piece:
@@ -52,7 +57,8 @@ class TextsFlow:
                 found.extend(error, f"items[{at}].")
                 raise InvalidRequest(found.found) from error
 
-        return await self._each(list(enumerate(items)), one, deadline)
+        sizes = [len(item.target_ids) for item in items]
+        return await self._each(list(enumerate(items)), one, deadline, sizes, self._scoring)
 
     async def embed(self, texts: Sequence[str], deadline: float | None) -> list[Embedded]:
         """A vector of unit length for each text, in order. Raises as `score` does, every text that is too
@@ -66,7 +72,9 @@ class TextsFlow:
                 raise _counted_from(begin, error) from error
 
         begins = range(0, len(texts), _PORTION)
-        return [one for some in await self._each(begins, portion, deadline) for one in some]
+        sizes = [sum(map(len, texts[begin : begin + _PORTION])) for begin in begins]
+        portions = await self._each(begins, portion, deadline, sizes, self._embedding)
+        return [one for some in portions for one in some]
 
     async def _refuse_long(self, texts: Sequence[str]) -> None:
         found = Violations()
@@ -85,9 +93,17 @@ class TextsFlow:
         found.raise_if_any()
 
     async def _each(
-        self, items: Sequence[T], work: Callable[[T], Awaitable[R]], deadline: float | None
+        self,
+        items: Sequence[T],
+        work: Callable[[T], Awaitable[R]],
+        deadline: float | None,
+        sizes: Sequence[int],
+        times: GivenTimes,
     ) -> list[R]:
         """As many at once as there are slots. The first that fails ends the others."""
+        needed = times.least(sizes, self._slots.admission.slots)
+        if deadline is not None and self._clock() + needed > deadline:
+            raise NoCapacity(self._slots.model, retry_after=max(1.0, round(needed, 1)))
         results: dict[int, R] = {}
         left = iter(enumerate(items))
         first = self._slots.enter(Rank.NORMAL, deadline)
@@ -99,7 +115,9 @@ class TextsFlow:
                 place = None
                 try:
                     await held.granted.wait()
+                    begin = self._clock()
                     results[at] = await work(item)
+                    times.took(sizes[at], self._clock() - begin)
                 finally:
                     held.leave()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,8 +144,12 @@ def wanted_of(spec: pb.ModelSpec) -> Wanted:
     found.require(bool(spec.model), "spec.model", "must be set")
     found.require(bool(spec.path), "spec.path", "must be set")
     if spec.expected_revision:
-        right = spec.expected_revision.startswith("sha256:") and len(spec.expected_revision) == 71
-        found.require(right, "spec.expected_revision", "must be sha256: and 64 hex digits")
+        right = re.fullmatch(r"sha256:[0-9a-f]{64}|(reported|simulated):.+", spec.expected_revision)
+        found.require(
+            right is not None,
+            "spec.expected_revision",
+            "must be sha256: and 64 hex digits, or what a node reported where there are no files",
+        )
     context = spec.context_tokens if spec.HasField("context_tokens") else None
     slots = spec.slots if spec.HasField("slots") else None
     queue_limit = spec.queue_limit if spec.HasField("queue_limit") else None

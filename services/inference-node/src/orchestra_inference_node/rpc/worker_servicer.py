@@ -44,9 +44,13 @@ class WorkerServicer(pb_grpc.InferenceServiceServicer):
             events = Events(
                 self._served, request.generation, request.hop, call_trace_id(), seeded=self._jobs.seeded
             )
-            async with aclosing(self._flow.run(job)) as happenings:
-                async for sample, what in happenings:
-                    yield pb.GenerateResponse(event=events.of(sample, what))
+            try:
+                async with aclosing(self._flow.run(job)) as happenings:
+                    async for sample, what in happenings:
+                        yield pb.GenerateResponse(event=events.of(sample, what))
+            finally:
+                if consumed := events.unfinished(job.samples):
+                    context.set_trailing_metadata(consumed)
         except InvalidRequest as error:
             raise of_generation(error) from error
 

@@ -88,7 +88,7 @@ class ModelFolder:
         """As `setting`, a whole number above zero. Raises DataLoss."""
         found = self.setting(*names, default=default)
         if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-            raise DataLoss(str(self.path / "config.json"), f"{names[0]} is {found!r}")
+            raise DataLoss(str(self.path / "config.json"), f"{' or '.join(names)} is {found!r}")
         return found
 
     @property

@@ -34,13 +34,13 @@ def load_model(settings: LoadSettings, folder: ModelFolder) -> LoadedModel:
     loaded = LoadedModel(plan, config, settings.devices, paged=paged)
     try:
         loaded.load(Progress(settings.moved))
+        _check_draft(loaded)
     except Exception as error:
+        loaded.unload()
         if not _out_of_memory(error):
             raise
-        loaded.unload()
         devices = ", ".join(device.device_id for device in settings.devices)
         raise InsufficientMemory(settings.model, devices, needed(settings), _free(settings)) from error
-    _check_draft(loaded)
     return loaded
 
 

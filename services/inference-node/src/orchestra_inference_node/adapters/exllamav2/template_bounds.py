@@ -17,7 +17,7 @@ MOST_CHARACTERS = 16 * 1024 * 1024
 _MOST_ITEMS = 100_000
 _MOST_BITS = 4096
 _FILTERS_OUT = (
-    "batch", "center", "filesizeformat", "format", "indent", "pprint", "random", "slice", "urlize",
+    "batch", "center", "filesizeformat", "format", "indent", "pprint", "random", "round", "slice", "urlize",
     "wordwrap", "xmlattr",
 )  # fmt: skip
 _METHODS_OUT = frozenset({

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import xllamacpp
 
 from orchestra_errors import FailedPrecondition
 from orchestra_inference_node.adapters.cores import half_the_cores
-from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
+from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts, token_table
 from orchestra_inference_node.adapters.llamacpp.in_process import InProcess
 from orchestra_inference_node.adapters.llamacpp.server import LlamaServer
 from orchestra_inference_node.adapters.llamacpp.sizing import Sizing
 from orchestra_inference_node.adapters.llamacpp.unix_http import UnixHttp
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.ports import EngineDevice, EngineFacts, LoadMoved, LoadSettings
 
 _QUIET, _ERRORS = -1, 1
@@ -62,7 +64,7 @@ class LlamaCppEngine(LlamaServer):
             grammar=True,
             token_ids_in=True,
             token_ids_out=True,
-            deterministic_seed=True,
+            deterministic_seed=sizing.deterministic,
             score=True,
             forks=True,
         )
@@ -72,7 +74,9 @@ class LlamaCppEngine(LlamaServer):
             UnixHttp(socket, key),
             InProcess(self._server.handle_completions, self._threads),
             file.vocabulary,
+            Vocabulary(partial(token_table, Path(settings.path))),
             lambda schema: {"grammar": str(xllamacpp.json_schema_to_grammar(schema))},
+            cache_prompt=not sizing.deterministic,
         )
 
     async def close(self) -> None:

@@ -15,8 +15,10 @@ from orchestra_inference_node.ports import ModelFiles
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_PACKED = {kind: struct.Struct(f"<{kind}") for kind in _SCALARS.values()}
 _STRING, _ARRAY = 8, 9
 _MOST_DIMENSIONS = 8
+_TOKEN_LISTS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
 # one number for each layer; longer arrays are vocabularies
 _MOST_LAYERS = 1024
 _FILE_TYPES = {
@@ -93,6 +95,29 @@ class GgufFacts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """A tokenizer as the file has it; `types` are llama.cpp's."""
+
+    kind: str
+    texts: list[str]
+    types: list[int]
+
+
+def token_table(path: Path) -> TokenTable:
+    """The vocabulary of a file that is whole; it has thousands of texts."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        cursor = _Cursor(data, 16)
+        metadata: dict[str, Any] = {}
+        for _ in range(cursor.number("Q")):
+            key = cursor.text()
+            kind = cursor.number("I")
+            read = cursor.items if key in _TOKEN_LISTS else cursor.value
+            metadata[key] = read(kind)
+    texts, types = (metadata.get(key, []) for key in _TOKEN_LISTS)
+    return TokenTable(str(metadata.get("tokenizer.ggml.model", "")), texts, types)
+
+
 def inspect(path: str, options: Mapping[str, str]) -> ModelFiles:
     """The one file. Raises what `GgufFacts.read` does."""
     facts = GgufFacts.read(Path(path))
@@ -131,8 +156,9 @@ class _Cursor:
         self.at = at
 
     def number(self, kind: str) -> Any:
-        (value,) = struct.unpack_from(f"<{kind}", self._data, self.at)
-        self.at += struct.calcsize(f"<{kind}")
+        packed = _PACKED[kind]
+        (value,) = packed.unpack_from(self._data, self.at)
+        self.at += packed.size
         return value
 
     def text(self) -> str:
@@ -157,3 +183,14 @@ class _Cursor:
         else:
             self.at += struct.calcsize(_SCALARS[inner]) * count
         return count
+
+    def items(self, kind: int) -> list[Any]:
+        """An array whole. Raises KeyError when it is none."""
+        if kind != _ARRAY:
+            raise KeyError("array")
+        inner, count = self.number("I"), self.number("Q")
+        if inner == _STRING:
+            return [self.text() for _ in range(count)]
+        packed = struct.Struct(f"<{count}{_SCALARS[inner]}")
+        begin, self.at = self.at, self.at + packed.size
+        return list(packed.unpack_from(self._data, begin))

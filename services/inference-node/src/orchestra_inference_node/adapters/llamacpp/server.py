@@ -12,6 +12,7 @@ from orchestra_inference_node.adapters.exchanges import Exchanges, HttpFailed, P
 from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
 from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
 from orchestra_inference_node.adapters.llamacpp.scoring import Scorer
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.adapters.runs import Reader, Run, RunStream
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece, TopTokens
 from orchestra_inference_node.ports import EngineFacts
@@ -26,17 +27,23 @@ class LlamaServer:
         facts: EngineFacts,
         posts: Posts,
         exchanges: Exchanges,
-        vocabulary: int,
+        tokens: int,
+        vocabulary: Vocabulary,
         as_constraint: Callable[[str], dict[str, Any]],
+        *,
+        cache_prompt: bool = True,
     ) -> None:
-        """`vocabulary` counts the model's tokens. `as_constraint` turns a JSON schema into the server's
-        `grammar` or `json_schema` and raises ValueError for what is none."""
+        """`tokens` counts the model's, `vocabulary` is what they stand for. `as_constraint` turns a JSON
+        schema into the server's `grammar` or `json_schema` and raises ValueError for what is none.
+        `cache_prompt`: what a slot holds of a prompt is not computed again."""
         self._model = model
         self._facts = facts
         self._posts = posts
         self._exchanges = exchanges
+        self._tokens = tokens
         self._vocabulary = vocabulary
         self._as_constraint = as_constraint
+        self._cache_prompt = cache_prompt
         self._stop_texts: dict[int, str] = {}
         self._proven: set[str] = set()
 
@@ -72,13 +79,19 @@ class LlamaServer:
 
     async def _prepare(self, draws: tuple[Draw, ...]) -> tuple[dict[str, Any], Sequence[Reader]]:
         first = draws[0]
-        request = completion_request(first, await self._constraint(first), self._facts.context_tokens)
+        request = completion_request(
+            first,
+            await self._constraint(first),
+            self._facts.context_tokens,
+            spelled=self._vocabulary.known,
+        )
         if len(draws) > 1:
             request["n_cmpl"] = len(draws)
+        request["cache_prompt"] = self._cache_prompt
         stop_texts = {token: await self._text_of(token) for token in first.stop_token_ids}
         forked = len(draws) > 1
         return request, [
-            ChunkReader(draw, self._model, stop_texts, forked=forked and at > 0)
+            ChunkReader(draw, self._model, stop_texts, self._vocabulary, forked=forked and at > 0)
             for at, draw in enumerate(draws)
         ]
 
@@ -98,7 +111,7 @@ class LlamaServer:
         """See the port. The server tells no logprobs of what it is given, so it is made to draw the target:
         a token takes as long as one that is generated."""
         self._check_tokens("token_ids", (*prompt_ids, *target_ids))
-        return await Scorer(self._model, self._exchanges).score(prompt_ids, target_ids, top)
+        return await Scorer(self._model, self._exchanges, self._vocabulary).score(prompt_ids, target_ids, top)
 
     async def _constraint(self, draw: Draw) -> dict[str, Any]:
         if draw.grammar is not None:
@@ -153,7 +166,7 @@ class LlamaServer:
         return self._stop_texts[token]
 
     def _check_tokens(self, field: str, ids: Sequence[int]) -> None:
-        beyond = next((one for one in ids if not 0 <= one < self._vocabulary), None)
+        beyond = next((one for one in ids if not 0 <= one < self._tokens), None)
         if beyond is not None:
             raise InvalidRequest.of(field, f"{beyond} is no token of {self._model}")
 

@@ -37,17 +37,22 @@ class Sizing:
     batch: int
     cache_type: str
     on_gpu: bool
+    deterministic: bool = False
+    """Nothing is computed beside something else, or found in a slot: the arithmetic of both differs in the
+    last digits, and these in near ties."""
 
     @classmethod
     def of(cls, settings: LoadSettings, file: GgufFacts) -> Sizing:
         on_gpu = any(device.kind == "cuda" for device in settings.devices)
         trained = file.context_tokens or DEFAULT_CONTEXT
+        deterministic = settings.options.get("deterministic") == "true"
         return cls(
-            slots=settings.slots or DEFAULT_SLOTS,
+            slots=1 if deterministic else settings.slots or DEFAULT_SLOTS,
             context=min(settings.context_tokens or DEFAULT_CONTEXT, trained),
             batch=int(settings.options.get("batch_tokens", _BATCH_ON_GPU if on_gpu else _BATCH_ON_CPU)),
             cache_type=settings.options.get("cache_type", "f16"),
             on_gpu=on_gpu,
+            deterministic=deterministic,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from orchestra_errors import Unsupported
 from orchestra_inference_node.adapters.llamacpp.request import scoring_request
 from orchestra_inference_node.adapters.llamacpp.server import LlamaServer
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.adapters.openai_server.asking import Asker
 from orchestra_inference_node.adapters.openai_server.embedding import embed, embeds
 from orchestra_inference_node.adapters.openai_server.entry import LLAMA_SERVER
@@ -151,7 +152,8 @@ class LlamaServerEngine(LlamaServer):
     """One model of a llama-server."""
 
     def __init__(self, model: str, found: Found, facts: EngineFacts, http: ServerHttp) -> None:
-        super().__init__(model, facts, http, http, found.vocabulary, _constraint)
+        vocabulary = Vocabulary.unknown(found.vocabulary)
+        super().__init__(model, facts, http, http, found.vocabulary, vocabulary, _constraint)
         self._http = http
         self._name = found.name
 
