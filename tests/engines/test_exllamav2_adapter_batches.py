@@ -62,6 +62,18 @@ async def test_eight_draws_of_one_prompt_compute_it_once(
     assert len({one.text for one in drawn}) > 1
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_draws_one_after_the_other_compute_their_prompt_once(model_folder: Path, slots: int) -> None:
+    """Also where each of them reserves the whole context, as one without max_tokens does."""
+    async with opened(model_folder, slots=slots, context=512) as engine:
+        ids = await prompt(engine, 400)
+        (sea,) = await engine.tokenize(" sea", special=False)
+        asked: dict[str, Any] = {"stop_token_ids": (sea,)}
+        first, *others = [await draw(engine, ids, seed=seed, **asked) for seed in range(5)]
+        assert first.end.cached_prompt_tokens == 0
+        assert [one.end.cached_prompt_tokens for one in others] == [399] * 4
+
+
 async def test_later_draws_find_the_prompt_of_earlier_ones(engine: Any) -> None:
     ids = await prompt(engine, 600)
     await draw(engine, ids, max_tokens=2)

@@ -112,4 +112,4 @@ async def test_a_broken_template_is_damage_and_none_is_no_chat(tmp_path: Path) -
 def test_the_memory_is_known_before(model_folder: Path) -> None:
     weights = (model_folder / "model.safetensors").stat().st_size
     numbers = checkpoint.LAYERS * checkpoint.WIDTH
-    assert memory_needed("exllamav2", settings(model_folder)) == weights + 4 * 1024 * numbers * 4
+    assert memory_needed("exllamav2", settings(model_folder)) == weights + (4 * 1024 + 256) * numbers * 4
