@@ -146,6 +146,25 @@ async def test_a_cancel_ends_a_long_prefill_after_its_portion(engine: Any, befor
     assert sum(computed) <= 2 * 256
 
 
+async def test_draws_that_are_closed_at_any_time_leave_nothing_behind(engine: Any) -> None:
+    """Before they begin, in the queue, in the prefill, in the answer, at their end."""
+    ids = await prompt(engine, 700)
+    await draw(engine, ids, max_tokens=2)
+    threads = threading.active_count()
+    for at in range(120):
+        streams = engine.generate(tuple(Draw(ids[at:], seed=n, max_tokens=3) for n in range(3)), 0.001)
+        for looks, stream in enumerate(streams):
+            for _ in range((at + looks) % 7):
+                await anext(stream, None)
+        await asyncio.gather(*(stream.aclose() for stream in streams))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert threading.active_count() <= threads + 8, (
+        "threads of the pools that are not there from the beginning"
+    )
+    drawn = await draw_many(engine, ids, EIGHT, max_tokens=3)
+    assert all(one.end.completion_tokens == 3 for one in drawn)
+
+
 async def test_a_stream_that_nobody_reads_computes_nothing(engine: Any, before_forward: list[Any]) -> None:
     before_forward.append(lambda batch, many: pytest.fail("computed"))
     for stream in engine.generate((Draw((1, 2), seed=1), Draw((1, 2), seed=2)), 1.0):

@@ -17,6 +17,7 @@ ENTRY = EngineEntry(
     packages=("exllamav2", "torch", "tokenizers", "jinja2"),
     formats=frozenset({ModelFormat.EXL2}),
     device_kinds=frozenset({"cuda"}),
+    splits=True,
     options={
         "cache": Choice(CACHES),
         "cache_tokens": Count(PAGE, step=PAGE),
