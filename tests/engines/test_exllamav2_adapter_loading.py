@@ -10,7 +10,7 @@ import torch
 from adapter_engines import CARD, draw, opened, settings
 from scripted_exllamav2 import cards, checkpoint
 
-from orchestra_errors import DataLoss, FailedPrecondition, InvalidRequest
+from orchestra_errors import DataLoss, FailedPrecondition, InsufficientMemory, InvalidRequest
 from orchestra_inference_node.adapters.engines import installed_engines, memory_needed, open_engine
 from orchestra_inference_node.ports import EngineDevice, LoadMoved
 
@@ -61,6 +61,18 @@ async def test_a_split_puts_each_devices_share_there(model_folder: Path) -> None
         assert cards.held[0] + cards.held[1] > 0
     with pytest.raises(InvalidRequest, match="gpu_split"):
         open_engine("exllamav2", settings(model_folder, gpu_split="8,8"))
+
+
+def test_what_was_loaded_before_it_did_not_fit_is_given_back(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any(cards.held.values())
+    monkeypatch.setattr(cards, "BYTES", 100_000)
+    with pytest.raises(InsufficientMemory) as refused:
+        open_engine("exllamav2", settings(model_folder))
+    needed = memory_needed("exllamav2", settings(model_folder))
+    assert f"{needed} bytes" in refused.value.message and "100000 bytes are free" in refused.value.message
+    assert not any(cards.held.values())
 
 
 async def test_what_it_is_told_of_itself(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
