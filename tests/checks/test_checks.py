@@ -105,6 +105,16 @@ def test_locks_that_lag_behind_a_package_are_named(tree: Path, wanted: str, find
     assert f"\nrequirements.lock.txt: {finding}" in f"\n{said}"
 
 
+def test_the_gpu_engine_is_pinned_as_its_service_wants_it(tree: Path) -> None:
+    """No other lock has it, and its tests read the wheel that this one names."""
+    extra = '[project.optional-dependencies]\nexllamav2 = ["exllamav2==0.3.2", "pydantic>=2"]\n'
+    (tree / "services/cache/pyproject.toml").write_text(PACKAGE + extra)
+    code, said = check(tree, "locks")
+    assert code == 1
+    assert "engines.lock.txt: has no exllamav2, needed is exllamav2==0.3.2" in said
+    assert "engines.lock.txt: has no pydantic" not in said
+
+
 @pytest.mark.parametrize(
     ("path", "text", "finding"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestra_testing import GEMMA, SMOL, LocalMesh
+from orchestra_testing import GEMMA, MINILM, SMOL, LocalMesh
 
 pytestmark = pytest.mark.timeout(180)
 ORCHESTRA = Path(sys.executable).with_name("orchestra")
@@ -42,7 +42,8 @@ def test_a_mesh_that_is_well(mesh: LocalMesh) -> None:
     assert {one["service"]: one["state"] for one in found["services"]} == dict.fromkeys(
         ["router", "model-manager", "cache", "cost-ledger", "cloud-proxy", "node-a", "node-b"], "serving"
     )
-    assert {one["model"]: one["state"] for one in found["models"]} == {SMOL: "serving", GEMMA: "serving"}
+    states = {one["model"]: one["state"] for one in found["models"]}
+    assert states == {SMOL: "serving", GEMMA: "serving", MINILM: "serving"}
 
 
 def test_a_service_that_does_not_answer_is_named(mesh: LocalMesh) -> None:

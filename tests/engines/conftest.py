@@ -4,7 +4,6 @@ README.md."""
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,40 +32,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def before_forward() -> Any:
     """Functions of (batch, tokens), called in the engine's thread before every forward of the test's
     models."""
+    # the package first: its import puts the script in
+    import exllamav2  # noqa: F401
     from scripted_exllamav2.modules import before_forward
 
     yield before_forward
     before_forward.clear()
-
-
-@pytest.fixture
-async def open_engine(
-    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Any]:
-    """Opens our adapter as a worker does, on one scripted card; closed at the end."""
-    from orchestra_inference_node.adapters import engines
-    from orchestra_inference_node.ports import Engine, EngineDevice, LoadSettings
-
-    # the adapter sets both for its process
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    opened: list[Engine] = []
-
-    def open_one(context: int = 1024, slots: int = 8, options: dict[str, str] | None = None) -> Engine:
-        settings = LoadSettings(
-            model="scripted",
-            path=str(model_folder),
-            context_tokens=context,
-            slots=slots,
-            chat=True,
-            device_threads=None,
-            options=options or {},
-            scratch=tmp_path,
-            devices=(EngineDevice("gpu0", "cuda", 0),),
-        )
-        opened.append(engines.open_engine("exllamav2", settings))
-        return opened[-1]
-
-    yield open_one
-    for engine in opened:
-        await engine.close()

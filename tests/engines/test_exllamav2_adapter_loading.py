@@ -79,6 +79,7 @@ async def test_what_it_is_told_of_itself(model_folder: Path, monkeypatch: pytest
     async with opened(model_folder, slots=3, context=500) as paged:
         assert "paged attention" in paged.facts.build and "without" not in paged.facts.build
         assert (paged.facts.slots, paged.facts.context_tokens, paged.facts.missing_sampling) == (3, 500, ())
+        assert not paged.facts.deterministic_seed, "on a card the order of its sums is not fixed"
     monkeypatch.setattr(cards, "CAPABILITY", (7, 5))
     async with opened(model_folder, slots=3) as old:
         assert old.facts.slots == 1 and "without paged attention" in old.facts.build

@@ -88,7 +88,7 @@ def test_one_prompt_is_computed_once_for_all_that_share_it(generator: Generator)
     tokens = ends[0]["prompt_tokens"]
     computed = sum(tokens - end["cached_tokens"] for end in ends)
     assert len({end["full_completion"] for end in ends}) == 8
-    assert computed <= 8 * 256 + tokens
+    assert 0.9 * tokens <= computed <= 1.1 * tokens
 
 
 def test_a_cancelled_job_leaves_its_pages_and_nothing_else(generator: Generator) -> None:
@@ -140,6 +140,7 @@ def test_a_draft_that_strays_changes_no_token(generator: Generator, tmp_path: Pa
         assert end["full_completion"].startswith(text) or text.startswith(end["full_completion"])
         assert end["accepted_draft_tokens"] > 0
         assert end["rejected_draft_tokens"] > 0
+    draft.unload()
 
 
 def test_logits_of_a_whole_text_are_those_that_drew_it(generator: Generator) -> None:

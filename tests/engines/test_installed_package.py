@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_caches_are_made_for_as_many_tokens_as_they_are_told(model_folder: Path,
     model.load_autosplit(cache, callback=lambda done, total: told.append((done, total)))
     assert [states.shape[1] for states in cache.key_states] == [1024, 1024]
     assert told == [(done, 7) for done in range(8)]
+    model.unload()
 
 
 def test_no_default_setting_of_the_sampler_is_trusted(model_folder: Path) -> None:
@@ -75,12 +77,14 @@ def test_more_than_a_card_holds_is_out_of_memory(model_folder: Path, monkeypatch
     from scripted_exllamav2 import cards
 
     monkeypatch.setattr(cards, "BYTES", 50_000)
+    monkeypatch.setattr(cards, "held", Counter())
     model = ExLlamaV2(limited(model_folder, 256))
     cache = exllamav2.ExLlamaV2Cache(model, max_seq_len=256, lazy=True)
     with pytest.raises(RuntimeError, match="Insufficient VRAM"):
         model.load_autosplit(cache)
     monkeypatch.setenv("SCRIPTED_CARDS", "9")
-    cards.held.clear()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(cards, "held", Counter())
     model = ExLlamaV2(limited(model_folder, 256))
     cache = exllamav2.ExLlamaV2Cache(model, max_seq_len=256, lazy=True)
     model.load_autosplit(cache)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ async def start() -> AsyncIterator[Callable[..., object]]:
     async with AsyncExitStack() as stack:
 
         async def started(
-            folder: Path, manager: str = "127.0.0.1:1", **settings: str
+            folder: Path, manager: str = "127.0.0.1:1", **settings: Any
         ) -> tuple[NodeProcess, Client]:
             process = start_node(folder, manager, **settings)
             stack.callback(process.stop)

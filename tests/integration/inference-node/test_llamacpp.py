@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -52,3 +53,20 @@ async def test_prompt_logprobs_are_those_of_scoring_the_prompt(worker: Any) -> N
     (target,) = (await call_unary(worker.stub.Score(score))).targets
     assert list(target.logprobs) == pytest.approx(list(given.logprobs)[1:], abs=0.02)
     assert [len(top.token_ids) for top in given.top_logprobs] == [0] + [2] * (len(ids) - 1)
+
+
+async def test_a_deterministic_model_repeats_what_a_seed_gave_whatever_runs_and_ran(own_node: Any) -> None:
+    _, client = own_node
+    await client.load(engine_options={"deterministic": "true"}, queue_limit=8)
+    worker = await client.worker()
+    assert worker.capabilities.deterministic_seed and worker.slots_total == 1
+    # long enough that another text comes once it is found in a slot
+    asked = client.ask("List of fruits: apple, banana, cherry, " * 8, seed=7, max_tokens=12)
+    others = [asyncio.create_task(client.text(client.ask(f"Other {at}:", max_tokens=4))) for at in range(3)]
+    texts = {await client.text(asked) for _ in range(3)}
+    await asyncio.gather(*others)
+    assert len(texts) == 1
+
+
+async def test_a_model_that_shares_its_arithmetic_does_not_promise_to_repeat(node: Any) -> None:
+    assert not (await node.worker()).capabilities.deterministic_seed

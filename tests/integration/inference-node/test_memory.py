@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import node_pb2
 from orchestra_errors import InsufficientMemory
-from orchestra_rpc import call_stream
+from orchestra_inference_node.adapters.llamacpp.sizing import memory_needed
+from orchestra_inference_node.ports import LoadSettings
+from orchestra_rpc import call_stream, call_unary
 
 MIB = 1024 * 1024
 
@@ -38,6 +41,20 @@ async def test_a_model_that_does_not_fit_is_refused_before_a_process_is_started(
     assert error.status_code == "RESOURCE_EXHAUSTED"
     assert stages <= {node_pb2.LOAD_STAGE_VERIFYING}
     assert [worker.model for worker in (await node.node()).workers] == ["smollm2-135m"]
+
+
+@pytest.mark.parametrize(
+    ("context", "slots", "options"), [(1024, 2, {}), (2048, 8, {}), (2048, 8, {"cache_type": "q8_0"})]
+)
+async def test_what_is_said_to_be_needed_is_what_the_process_then_holds(
+    context: int, slots: int, options: dict[str, str], node: Any
+) -> None:
+    spec = node.spec_of()
+    needed = memory_needed(LoadSettings("m", spec.path, context, slots, True, None, options, Path("/")))
+    moves = await node.load(model="measured", context_tokens=context, slots=slots, engine_options=options)
+    held = moves[-1].worker.memory_bytes
+    await call_unary(node.stub.UnloadModel(pb.UnloadModelRequest(model="measured")))
+    assert needed is not None and held <= needed <= 1.25 * held
 
 
 async def test_a_process_that_gets_no_memory_says_so_with_what_it_needed(own_node: Any) -> None:

@@ -10,7 +10,6 @@ from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra_errors import (
     FailedPrecondition,
     InvalidRequest,
-    NotYet,
     OrchestraError,
     Unsupported,
 )
@@ -51,8 +50,8 @@ async def test_what_is_missing_says_so(node: Any, worker: Any) -> None:
     for client in (node, worker):
         with pytest.raises(Unsupported, match="embeddings"):
             await call_unary(client.stub.Embed(pb.EmbedRequest(model="smollm2-135m", texts=["a"])))
-    with pytest.raises(NotYet):
-        await call_unary(node.stub.PrefetchModel(pb.PrefetchModelRequest()))
+    with pytest.raises(FailedPrecondition, match="fast_tier"):
+        await call_unary(node.stub.PrefetchModel(pb.PrefetchModelRequest(spec=node.spec_of())))
     with pytest.raises(FailedPrecondition, match="daemon"):
         await call_unary(worker.stub.GetNode(pb.GetNodeRequest()))
 

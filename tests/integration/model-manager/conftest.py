@@ -44,6 +44,7 @@ class RecordingNode(inference_grpc.InferenceServiceServicer):
         self.workers: dict[str, node_pb2.Worker] = {}
         self.address = ""
         self.instance = "one"
+        self.idle_watts: float | None = None
         self.changed = asyncio.Event()
 
     def report(self) -> node_pb2.Node:
@@ -54,7 +55,10 @@ class RecordingNode(inference_grpc.InferenceServiceServicer):
             state=node_pb2.STATE_SERVING,
             devices=[
                 node_pb2.Device(
-                    device_id="cpu0", kind=node_pb2.DEVICE_KIND_CPU, memory_total_bytes=10_000_000_000
+                    device_id="cpu0",
+                    kind=node_pb2.DEVICE_KIND_CPU,
+                    memory_total_bytes=10_000_000_000,
+                    watts_measured=self.idle_watts,
                 )
             ],
             workers=list(self.workers.values()),

@@ -30,6 +30,23 @@ async def test_a_wanted_model_is_loaded_on_the_node_that_reports_and_shown_with_
     assert (placement.watts, placement.power_source) == (15.0, model_pb2.POWER_SOURCE_DECLARED)
 
 
+async def test_watts_that_were_measured_at_work_go_before_those_of_the_moment_and_the_declared(
+    registered, board
+):
+    """The router prices local samples by these, so the ledger gets what was measured."""
+    await board(serves(HERE))
+    registered.workers["small"].measured.watts = 42.5
+    registered.workers["small"].measured.load.FromSeconds(3)
+    registered.idle_watts = 4.0
+    registered.changed.set()
+    (placement,) = await board(lambda placements: placements[HERE].worker.HasField("measured"))
+    assert (placement.watts, placement.power_source) == (42.5, model_pb2.POWER_SOURCE_MEASURED)
+    registered.workers["small"].ClearField("measured")
+    registered.changed.set()
+    (placement,) = await board(lambda placements: not placements[HERE].worker.HasField("measured"))
+    assert (placement.watts, placement.power_source) == (4.0, model_pb2.POWER_SOURCE_MEASURED)
+
+
 async def test_before_any_node_reports_the_wish_says_what_it_waits_for(board):
     (placement,) = await board(lambda placements: HERE in placements)
     assert placement.state == model_pb2.PLACEMENT_STATE_WANTED

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from orchestra.cloud.v1 import cloud_proxy_service_pb2 as cloud_pb
 from orchestra.cloud.v1 import cloud_proxy_service_pb2_grpc as cloud_grpc
-from orchestra.generation.v1 import event_pb2, provenance_pb2, request_pb2, usage_pb2
+from orchestra.generation.v1 import embedding_pb2, event_pb2, provenance_pb2, request_pb2, usage_pb2
 from orchestra.inference.v1 import inference_service_pb2 as inference_pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as inference_grpc
 from orchestra.inference.v1 import node_pb2
@@ -43,6 +43,11 @@ class Node(inference_grpc.InferenceServiceServicer):
         self.cancelled = asyncio.Event()
         self.ids = 0
         self.address = ""
+        self.capabilities = node_pb2.Capabilities(context_tokens=2048, chat=model.startswith("smol"))
+        self.embedded: list[inference_pb.EmbedRequest] = []
+        self.embeds: Callable[[Sequence[str]], Sequence[Sequence[float]] | OrchestraError] = lambda texts: [
+            [float(len(text)), 0.0] for text in texts
+        ]
 
     def _started(
         self, generation: request_pb2.GenerationRequest, hop: request_pb2.HopContext
@@ -161,6 +166,19 @@ class Node(inference_grpc.InferenceServiceServicer):
             for task in (reader, *tasks.values()):
                 task.cancel()
 
+    async def Embed(self, request: inference_pb.EmbedRequest, context: Any) -> inference_pb.EmbedResponse:
+        self.embedded.append(request)
+        if request.expected_instance_id != self.instance_id:
+            raise WrongInstance(request.expected_instance_id, self.instance_id)
+        vectors = self.embeds(request.texts)
+        if isinstance(vectors, OrchestraError):
+            raise vectors
+        return inference_pb.EmbedResponse(
+            embeddings=[embedding_pb2.Embedding(values=vector, tokens=3) for vector in vectors],
+            model=self.model,
+            revision="sha256:as-it-says",
+        )
+
     def placement(self) -> model_pb2.Placement:
         worker_id = f"{self.node_id}/{self.model}"
         return model_pb2.Placement(
@@ -180,7 +198,7 @@ class Node(inference_grpc.InferenceServiceServicer):
                 state=node_pb2.STATE_SERVING,
                 slots_total=4,
                 slots_free=4,
-                capabilities=node_pb2.Capabilities(context_tokens=2048, chat=self.model.startswith("smol")),
+                capabilities=self.capabilities,
             ),
         )
 

@@ -169,7 +169,6 @@ async def test_local_only_never_leaves(mesh: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "request_"),
     [
-        ("Embed", pb.EmbedRequest()),
         ("Evaluate", pb.EvaluateRequest()),
         ("SubmitBatchJob", pb.SubmitBatchJobRequest()),
         ("GetBatchJob", pb.GetBatchJobRequest()),

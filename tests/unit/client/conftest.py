@@ -123,9 +123,11 @@ async def one_sample(request: Any) -> AsyncIterator[event_pb2.GenerationEvent]:
 class Running:
     """The scripted router in a loop of its own, so that synchronous callers can be tested, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *beside: Service) -> None:
+        """`beside`: other services at the same address."""
         self.router = ScriptedRouter()
         self.address = ""
+        self._beside = beside
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
         self._stop = asyncio.Event()
@@ -148,7 +150,7 @@ class Running:
     async def _serve(self) -> None:
         service = Service(ROUTER, pb_grpc.add_RouterServiceServicer_to_server, self.router)
         settings = RpcSettings(listen="127.0.0.1:0", drain_s=0.1)
-        async with running([service], settings=settings, telemetry=Telemetry.off()) as server:
+        async with running([service, *self._beside], settings=settings, telemetry=Telemetry.off()) as server:
             self.address = server.address
             self._up.set()
             await self._stop.wait()

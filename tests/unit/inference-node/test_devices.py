@@ -26,6 +26,7 @@ from orchestra_inference_node.domain.inventory import (
     match,
     same_card,
 )
+from orchestra_inference_node.domain.resident import Placed, Resident, Wanted
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.watching import DeviceWatch
 from orchestra_inference_node.rpc.device_messages import device_message
@@ -186,10 +187,38 @@ async def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPat
     assert calls == ["cards"]
 
 
+async def test_a_look_that_fails_is_told_and_the_next_one_counts() -> None:
+    class Breaks:
+        broken = True
+
+        def cards(self) -> Cards:
+            if self.broken:
+                raise OSError("the library is of another version")
+            return Cards((Card(0, "Tesla P40", "a", (6, 1)),))
+
+        def reading(self, index: int) -> CardReading:
+            return CardReading(24 * GB, 23 * GB)
+
+    driver = Breaks()
+    watch = DeviceWatch([Declared("P40_0", "cuda")], driver, read_cpu, Changes())
+    async with asyncio.timeout(10):
+        await watch.refresh()
+        assert watch.amiss == "the devices cannot be read: the library is of another version"
+        driver.broken = False
+        await watch.refresh()
+    assert watch.amiss == "" and watch.devices[0].reading.memory_free == 23 * GB
+
+
 def test_a_node_that_is_not_as_declared_says_so() -> None:
     amiss_now = ["P40_0: GPU is lost"]
     messages = NodeMessages(
-        NodeIdentity("n", "i", "a:1", "0", 0.0), list, list, lambda model: None, 8, lambda: amiss_now[0]
+        NodeIdentity("n", "i", "a:1", "0", 0.0),
+        list,
+        list,
+        lambda model: None,
+        8,
+        lambda one: None,
+        lambda: amiss_now[0],
     )
     node = messages.node()
     assert (node.state, node.state_reason) == (node_pb2.STATE_DEGRADED, "P40_0: GPU is lost")
@@ -197,3 +226,21 @@ def test_a_node_that_is_not_as_declared_says_so() -> None:
     assert messages.node().state == node_pb2.STATE_SERVING
     messages.draining = True
     assert messages.node().state == node_pb2.STATE_DRAINING
+
+
+def test_a_worker_on_a_card_that_is_slow_for_its_engine_says_what_is_expected_of_it() -> None:
+    resident = Resident(Wanted("m", "/m", "exllamav2", slots=4), "n/m", 0.0)
+    resident.placed(Placed("exllamav2", ("P40_0",), "no paged attention", "1.2 tokens/s", most_slots=1))
+    assert resident.slots_wanted == 1
+    resident.serves("a:2", {"slots": 1}, 1.0)
+    messages = NodeMessages(
+        NodeIdentity("n", "i", "a:1", "0", 0.0),
+        list,
+        lambda: [resident],
+        lambda model: None,
+        8,
+        lambda one: None,
+    )
+    (worker,) = messages.node().workers
+    assert (worker.state, worker.state_reason) == (node_pb2.STATE_DEGRADED, "no paged attention")
+    assert (worker.expected_speed, list(worker.device_ids)) == ("1.2 tokens/s", ["P40_0"])

@@ -38,7 +38,9 @@ def read(data: bytes, folder: Path) -> GgufFacts:
 
 
 def test_the_head_says_what_the_model_is(tmp_path: Path) -> None:
-    assert read(small_file(), tmp_path) == GgufFacts("llama", 2048, "Q4_K_M", True, 2)
+    assert read(small_file(), tmp_path) == GgufFacts(
+        "llama", 2048, "Q4_K_M", True, 2, 256, {"context_length": 2048}
+    )
 
 
 @pytest.mark.parametrize("cut", [1, 100, 255])

@@ -83,3 +83,40 @@ async def test_a_text_and_a_silent_end_are_failed_preconditions_that_say_why() -
         await load({"at": "failed", "why": "no such tensor"})
     with pytest.raises(FailedPrecondition, match="exit code 1"):
         await load({"at": "loading"})
+
+
+async def test_how_far_a_load_is_counts_from_where_the_engine_began() -> None:
+    """The interpreter and its modules are no part of the model."""
+    memory = [60]
+    seen: list[int | None] = []
+    go_on = asyncio.Event()
+
+    class Grows(Process):
+        async def reports(self) -> AsyncIterator[dict[str, Any]]:
+            yield {"at": "loading"}
+            memory[0] = 100
+            yield {"at": "moved", "bytes_done": None, "bytes_total": 40}
+            await go_on.wait()
+
+        def memory_bytes(self) -> int | None:
+            return memory[0]
+
+    residency = Residency(
+        node_id="n",
+        starter=Starter(Grows()),
+        weights=Whole(),
+        place=lambda wanted: Placed("llamacpp", ("cpu0",), ""),
+        changes=Changes(),
+        load_timeout_s=30,
+    )
+    async with asyncio.timeout(20):
+        with pytest.raises(FailedPrecondition):
+            async for resident in residency.load(Wanted("m", "/m.gguf", "auto")):
+                done = resident.bytes_done
+                if resident.bytes_total == 40 and done not in seen:
+                    seen.append(done)
+                    memory[0] += 25
+                    if done == 40:
+                        go_on.set()
+    await residency.close(0)
+    assert seen == [0, 25, 40]

@@ -12,7 +12,8 @@ import pytest
 from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound
 from orchestra_inference_node.adapters.engines import check_options, engine_uses
 from orchestra_inference_node.adapters.formats import stored_as
-from orchestra_inference_node.domain.devices import DeviceFacts, EngineUse, choose_engine, describe_device
+from orchestra_inference_node.domain.choosing import choose_engine, describe_device
+from orchestra_inference_node.domain.devices import DeviceFacts, EngineUse
 from orchestra_inference_node.domain.formats import ModelFormat
 from orchestra_inference_node.domain.resident import Wanted
 from orchestra_inference_node.flows.placing import Placing
@@ -112,6 +113,11 @@ def test_a_device_says_which_engine_auto_takes_and_why() -> None:
     cpu = describe_device(CPU, "auto", ALL)
     assert cpu.engine == "llamacpp" and "goes to encoder" in cpu.reason
     assert "exllamav2" not in cpu.reason, "nobody expects it on a CPU"
+    assert describe_device(DeviceFacts("d", "simulated"), "auto", ALL).engine == "simulated"
+    only_cpu = ALL | {"llamacpp": replace(ALL["llamacpp"], device_kinds=frozenset({"cpu"}))}
+    bare = describe_device(P40, "auto", only_cpu)
+    assert bare.engine == "", "what computes elsewhere or nothing is no engine of a card"
+    assert "6.1" in bare.reason and "llamacpp loads it on cpu" in bare.reason
     named = describe_device(P40, "exllamav2", ALL)
     assert named.engine == "exllamav2" and "named" in named.reason
     nothing = describe_device(CPU, "auto", {"llamacpp": replace(ALL["llamacpp"], missing=("xllamacpp",))})
@@ -141,6 +147,13 @@ def test_a_model_goes_to_the_first_device_that_an_engine_can_use() -> None:
         placing(V100, reserved=("V100",))(Wanted("m", "/m", "auto"))
 
 
+def test_of_several_cards_the_emptiest_gets_the_model() -> None:
+    first, second = replace(P40, free=1), replace(P40_1, free=2)
+    assert placing(CPU, first, second, stored=EXL2)(Wanted("m", "/m", "exllamav2")).device_ids == ("P40_1",)
+    assert placing(CPU, first, second)(Wanted("m", "/m", "auto")).device_ids == ("cpu0",), "kinds as declared"
+    assert placing(second, first)(Wanted("m", "/m", "auto", device_ids=("P40_0",))).device_ids == ("P40_0",)
+
+
 def test_several_cards_hold_one_model_where_the_engine_spreads_it() -> None:
     both = Wanted("m", "/m", "auto", device_ids=("P40_0", "P40_1"))
     assert placing(P40, P40_1)(both).device_ids == ("P40_0", "P40_1")
@@ -157,6 +170,10 @@ def test_several_cards_hold_one_model_where_the_engine_spreads_it() -> None:
             place(Wanted("m", "/m", "auto", device_ids=ids))
     with pytest.raises(FailedPrecondition, match="reserved"):
         placing(P40, V100, reserved=("V100",))(Wanted("m", "/m", "auto", device_ids=("P40_0", "V100")))
+
+
+def test_the_engines_that_are_said_to_spread_a_model_are_in_the_table() -> None:
+    assert {name for name, use in engine_uses().items() if use.splits} == {"exllamav2", "llamacpp"}
 
 
 def test_a_path_that_nobody_loads_is_refused_with_what_could_be_loaded() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestra_model_manager.domain.holds import Hold
 from orchestra_model_manager.domain.planning import Need, plan
-from orchestra_model_manager.domain.seen import Condition, SeenDevice, SeenNode, SeenWorker
+from orchestra_model_manager.domain.seen import Condition, Costs, SeenDevice, SeenNode, SeenWorker
 from orchestra_model_manager.domain.wishes import Wish
 
 NOW = 100.0
@@ -113,3 +113,43 @@ def test_the_deployments_own_models_take_their_room_first():
 def test_a_model_nobody_wants_leaves():
     old = (SeenWorker("old", "w", Condition.SERVING),)
     assert plan([], [], [node(30, workers=old)], {}, [], 10, NOW, NOW).leaving == (("n0", "old"),)
+
+
+def test_measured_memory_counts_in_place_of_the_declared():
+    big = Costs(memory_bytes=25)
+    made = plan([Need("m", 10)], [], [node(30)], {}, [], 10, NOW, NOW, {("n0", "m"): big})
+    assert made.placed[0].memory_bytes == 25
+    full = plan([Need("m", 10)], [], [node(20)], {}, [], 10, NOW, NOW, {("n0", "m"): big})
+    assert full.impossible == {"m": "needs 25 bytes; the freest device has 20, 5 too few"}
+    elsewhere = plan([Need("m", 10)], [], [node(20)], {}, [], 10, NOW, NOW, {("n9", "m"): big})
+    assert elsewhere.placed[0].memory_bytes == 10, "another node's figure is that node's"
+
+
+def test_a_model_of_undeclared_memory_goes_where_it_was_measured():
+    measured = {("n0", "m"): Costs(memory_bytes=10)}
+    made = plan([Need("m", None)], [], [node(30)], {}, [], 10, NOW, NOW, measured)
+    assert [one.node_id for one in made.placed] == ["n0"]
+    unknown = plan([Need("m", None)], [], [node(30)], {}, [], 10, NOW, NOW)
+    assert "not known" in unknown.impossible["m"]
+
+
+def test_the_deployments_own_models_take_what_they_were_measured_to_take():
+    own, measured = [Wish("own", "n0")], {("n0", "own"): Costs(memory_bytes=25)}
+    made = plan([Need("new", 10)], own, [node(30)], {"own": 5}, [], 10, NOW, NOW, measured)
+    assert made.impossible == {"new": "needs 10 bytes; the freest device has 5, 5 too few"}
+
+
+def test_of_two_equal_places_the_one_that_loads_quicker_and_the_quick_models_first():
+    nodes = [node(30), node(30, node_id="n1")]
+    measured = {
+        ("n0", "m"): Costs(load_s=60.0),
+        ("n1", "m"): Costs(load_s=4.0),
+        ("n0", "q"): Costs(load_s=1.0),
+        ("n1", "q"): Costs(load_s=1.0),
+    }
+    needs = [Need("new", 20), Need("m", 10), Need("q", 1)]
+    made = plan([Need("m", 10)], [], nodes, {}, [], 10, NOW, NOW, measured)
+    assert made.placed[0].node_id == "n1"
+    assert made.placed[0].reason.endswith("; loads in about 4 s, as measured")
+    made = plan(needs, [], nodes, {}, [], 10, NOW, NOW, measured)
+    assert [wish.model for wish in made.wishes] == ["q", "m", "new"]

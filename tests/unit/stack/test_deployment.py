@@ -13,7 +13,12 @@ def test_the_local_deployment_stands_at_the_ports_of_the_table(tmp_path: Path) -
     made = write_local("local", tmp_path, tmp_path / "models", PortPlan.fixed())
     assert made.router == made.config.addresses.router == "127.0.0.1:50050"
     assert made.address("node-b") == made.config.node("node-b").address == "127.0.0.1:50061"
-    assert made.wanted == (("smollm2-135m", "node-a"), ("gemma3-270m", "node-b"))
+    assert made.wanted == (
+        ("smollm2-135m", "node-a"),
+        ("gemma3-270m", "node-b"),
+        ("minilm-l6", "node-a"),
+    )
+    assert made.generating == ("smollm2-135m", "gemma3-270m")
     assert "${" not in made.config_file.read_text()
 
 
@@ -33,7 +38,7 @@ def test_free_ports_are_all_different_and_reach_the_file(tmp_path: Path) -> None
 def test_without_models_nothing_is_wanted(tmp_path: Path) -> None:
     made = write_local("bare", tmp_path, tmp_path / "models", PortPlan.free(), with_models=False)
     assert made.wanted == ()
-    assert len(made.config.models) == 2
+    assert len(made.config.models) == 3
     check_models(made)
 
 
@@ -52,6 +57,26 @@ def test_a_missing_model_file_is_named_with_the_cure(tmp_path: Path) -> None:
         StackError, match=r"smollm2-135m\.gguf of smollm2-135m is missing: .*orchestra_stack models"
     ):
         check_models(made)
+
+
+def test_what_is_stored_in_no_file_needs_none(tmp_path: Path) -> None:
+    nodes = "".join(
+        f"  - {{id: node-{one}, address: '${{ORCHESTRA_NODE_{one.upper()}_ADDR}}', "
+        f"worker_ports: '${{ORCHESTRA_NODE_{one.upper()}_PORTS}}', devices: [{{id: cpu0, kind: cpu}}]}}\n"
+        for one in "ab"
+    )
+    template = (
+        f"nodes:\n{nodes}"
+        "models:\n"
+        "  - {name: declared, path: 'simulated:one'}\n"
+        "  - {name: elsewhere, path: 'http://127.0.0.1:8080'}\n"
+        "placements:\n"
+        "  - {model: declared, node: node-a}\n"
+        "  - {model: elsewhere, node: node-a}\n"
+    )
+    made = write_local("local", tmp_path, tmp_path / "models", PortPlan.free(), template=template)
+    assert len(made.wanted) == 2
+    check_models(made)
 
 
 def test_a_mistake_in_the_template_is_one_error(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestra_stack import StackError
-from orchestra_stack.model_files import GEMMA3, SMOLLM2, Part, place
+from orchestra_stack.model_files import GEMMA3, MINILM, MINILM_TOKENS, SMOLLM2, Part, place
 
 
 def test_a_model_is_placed_whole_and_once(tmp_path: Path) -> None:
@@ -27,6 +27,13 @@ def test_a_damaged_model_is_replaced(tmp_path: Path) -> None:
     [path] = place(tmp_path, [SMOLLM2])
     assert list(tmp_path.iterdir()) == [path]
     place(tmp_path, [SMOLLM2])
+
+
+def test_a_model_of_several_files_is_a_folder(tmp_path: Path) -> None:
+    paths = place(tmp_path, [MINILM, MINILM_TOKENS])
+    folder = tmp_path / "minilm-l6"
+    assert paths == [folder / "model.onnx", folder / "tokenizer.json"]
+    assert sorted(folder.iterdir()) == paths, "and nothing unfinished"
 
 
 def test_a_wrong_digest_leaves_no_file(tmp_path: Path) -> None:

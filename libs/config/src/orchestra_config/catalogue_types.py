@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from .frozen import Bytes, Frozen, FrozenDict, FrozenMap, Nanos
-from .model_entry import ModelEntry, StorageTier, Tier, TrainingUse
+from .model_entry import ModelEntry, StorageTier, Tier, TrainingUse, WeightFormat
 from .money import Budget
 from .policies import Bound, PhasePreference
 from .providers import Limits
@@ -37,6 +37,7 @@ class Variant(Frozen):
     size: Bytes | None = None
     vram_required: Bytes | None = None
     storage_tier: StorageTier = "slow"
+    format: WeightFormat | None = Field(default=None, description="what an engine here loads it from")
     tokens_per_s: float | None = Field(default=None, description="declared in section 3.1, not measured")
     hardware: str = ""
     named_in_paper: bool = Field(default=False, description="false: the name is ours")
@@ -78,6 +79,13 @@ class CatalogueModel(Frozen):
         """Where it can be had: local when it has variants, then the tiers of its offers."""
         local: tuple[Tier, ...] = ("local",) if self.variants else ()
         return tuple(dict.fromkeys((*local, *(offer.tier for offer in self.offers))))
+
+    @property
+    def stored_as(self) -> WeightFormat | None:
+        """What its weights are to be stored as, by the deployment or the catalogue; None: nobody says."""
+        if self.entry is not None and "format" in self.entry.model_fields_set:
+            return self.entry.format
+        return next((variant.format for variant in self.variants if variant.format), None)
 
     def offer(self, provider: str) -> Offer | None:
         """The offer of that provider, or None."""

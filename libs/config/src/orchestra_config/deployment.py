@@ -54,12 +54,17 @@ Ports = Annotated[
 
 
 class Device(Frozen):
-    """One GPU, or a host's CPU. `watts` is drawn while busy, `idle_watts` (not acted on yet) while not."""
+    """One GPU, or a host's CPU. `watts` is drawn while busy, `idle_watts` (not acted on yet) while not.
+
+    `kind` simulated is for capacity planning: the simulated engine alone runs on it.
+    """
 
     id: str = Field(min_length=1)
     kind: DeviceKind = "cuda"
     model: str = Field(default="", description="card name as the catalogue knows it, for example 'tesla-p40'")
-    index: int | None = Field(default=None, ge=0, description="CUDA ordinal on the host")
+    index: int | None = Field(
+        default=None, ge=0, description="place on the host by PCI bus, as nvidia-smi counts; absent: by model"
+    )
     memory: Bytes | None = Field(
         default=None, description="bytes usable for models; unknown is measured by the node"
     )
@@ -80,7 +85,9 @@ class Hold(Frozen):
 class Node(Frozen):
     """A host with one inference-node daemon. Workers take ports from `worker_ports`.
 
-    Not acted on yet: `fast_tier`, `slow_tier`, `options`, engines other than auto and llamacpp.
+    `engine` auto: each model gets the engine that loads what it is stored as and is fast on the device.
+
+    Not acted on yet: `slow_tier`, `options`.
     """
 
     id: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -93,7 +100,7 @@ class Node(Frozen):
     watts: float | None = Field(
         default=None, ge=0, description="busy draw of the whole host, where devices do not say"
     )
-    fast_tier: str = Field(default="", description="folder of models ready to load")
+    fast_tier: str = Field(default="", description="folder that PrefetchModel copies models to")
     slow_tier: str = Field(default="", description="folder that models are copied from ahead of time")
     options: FrozenMap[str, str | int | float | bool] = Field(
         default_factory=dict, description="for the engine"

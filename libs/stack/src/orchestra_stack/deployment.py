@@ -72,6 +72,14 @@ class Deployment:
         """(model, node) pairs that the placements ask for."""
         return tuple((placement.model, placement.node) for placement in self.config.placements)
 
+    @property
+    def generating(self) -> tuple[str, ...]:
+        """The wanted models that are not declared for something else alone."""
+        able = {entry.name: set(entry.capabilities) for entry in self.config.models}
+        return tuple(
+            model for model, _ in self.wanted if not able[model] or able[model] & {"chat", "completion"}
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PortPlan:

@@ -18,6 +18,8 @@ from .table import stop_waves
 
 SERVICES_S = 30.0
 MODELS_S = 180.0
+# what a server elsewhere or a declaration is named by
+_NO_FILES = ("http://", "https://", "simulated:")
 _DRAIN_S = 12.0
 
 
@@ -119,10 +121,11 @@ def stop_recorded(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def check_models(deployment: Deployment) -> None:
-    """Every wanted model has its file. Raises StackError naming the first that has none."""
+    """Every wanted model that is stored in files has them. Raises StackError naming the first that has
+    none."""
     for name, _ in deployment.wanted:
-        path = Path(deployment.config.model(name).path)
-        if not path.exists():
+        path = deployment.config.model(name).path
+        if not path.startswith(_NO_FILES) and not Path(path).exists():
             raise StackError(
                 f"the model file {path} of {name} is missing: "
                 "put it there again with `.venv/bin/python -m orchestra_stack models`"

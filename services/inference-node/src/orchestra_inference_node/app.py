@@ -7,26 +7,39 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra_config import Device, Node, UnknownName, catalogue
-from orchestra_inference_node.adapters.engines import check_options, engine_uses, inspect_files, memory_needed
+from orchestra_inference_node.adapters.engines import (
+    PRETENDING_ENGINES,
+    check_options,
+    engine_uses,
+    inspect_files,
+    memory_needed,
+)
+from orchestra_inference_node.adapters.fast_tier import FastTier
 from orchestra_inference_node.adapters.formats import stored_as
 from orchestra_inference_node.adapters.host import read_cpu
+from orchestra_inference_node.adapters.kept_speeds import KeptSpeeds
 from orchestra_inference_node.adapters.manager_link import ManagerLink
 from orchestra_inference_node.adapters.nvml import Nvml
+from orchestra_inference_node.adapters.power import CpuPackages, DeviceMeters
 from orchestra_inference_node.adapters.weights import CheckedFiles
 from orchestra_inference_node.adapters.worker_channels import WorkerChannels
+from orchestra_inference_node.adapters.worker_metrics import WorkerMetrics
+from orchestra_inference_node.adapters.worker_probe import WorkerProbe
 from orchestra_inference_node.adapters.worker_process import ChildProcesses
-from orchestra_inference_node.config import Deployed, Settings
-from orchestra_inference_node.domain.devices import DeviceFacts
-from orchestra_inference_node.domain.inventory import Declared, DeviceNow, visible_cards
+from orchestra_inference_node.config import Deployed, Settings, declared_devices
+from orchestra_inference_node.domain.inventory import facts_of, usable_cards, visible_cards
 from orchestra_inference_node.domain.resident import Resident
 from orchestra_inference_node.flows.changes import Changes
+from orchestra_inference_node.flows.gauges import Gauges
 from orchestra_inference_node.flows.making_room import MakingRoom
+from orchestra_inference_node.flows.measuring import Measuring
 from orchestra_inference_node.flows.placing import Placing
+from orchestra_inference_node.flows.prefetching import Prefetching
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.flows.watching import DeviceWatch
 from orchestra_inference_node.rpc.daemon_servicer import DaemonServicer
@@ -40,6 +53,7 @@ from orchestra_telemetry import Telemetry
 SERVICE = "orchestra.inference.v1.InferenceService"
 WATCH = f"/{SERVICE}/WatchNode"
 LOAD = f"/{SERVICE}/LoadModel"
+PREFETCH = f"/{SERVICE}/PrefetchModel"
 
 
 async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int], None] | None = None) -> None:
@@ -55,31 +69,37 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
     )
     changes = Changes()
     watch = DeviceWatch(
-        [_declared(device, here.node) for device in here.node.devices],
+        declared_devices(here.node),
         None if here.node.engine == "simulated" else Nvml(),
         read_cpu,
         changes,
     )
     await watch.refresh()
+    tier = FastTier(here.node.fast_tier, settings.prefetch_mb_s * 1e6)
     placing = Placing(
-        lambda: {now.declared.device_id: _facts(now) for now in watch.devices},
+        lambda: {now.declared.device_id: facts_of(now) for now in watch.devices},
         here.node.reserved,
         here.node.engine,
-        engine_uses(),
-        stored_as,
+        await asyncio.to_thread(engine_uses, usable_cards(watch.devices)),
+        lambda path: stored_as(tier.choose(path)),
         check_options,
     )
     residency = Residency(
         node_id=here.node.id,
         starter=ChildProcesses(
-            lambda resident, scratch: _order(settings, here, resident, scratch),
+            lambda resident, scratch: _order(settings, here, tier, resident, scratch),
             lambda resident: visible_cards(resident.device_ids, watch.devices),
         ),
-        weights=CheckedFiles(settings.state_dir / "digests.json", inspect_files),
+        weights=CheckedFiles(
+            settings.state_dir / "digests.json",
+            lambda engine, path, options: inspect_files(engine, tier.choose(path), options),
+        ),
         place=placing,
         changes=changes,
         load_timeout_s=here.load_timeout_s,
-        room=MakingRoom(watch, lambda resident: _memory_needed(settings, here, resident)),
+        room=MakingRoom(
+            watch, lambda resident: _memory_needed(settings, here, tier, resident), PRETENDING_ENGINES
+        ),
     )
     identity = NodeIdentity(
         node_id=here.node.id,
@@ -88,17 +108,36 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         version=version("orchestra-inference-node"),
         started_at=time.time(),
     )
+    channels = WorkerChannels(telemetry)
+    measuring = Measuring(
+        find=residency.find,
+        probe_of=lambda one: WorkerProbe(
+            channels.stub(one.address, one.instance_id), one.wanted.model, one.instance_id
+        ),
+        gauges=Gauges(_meters(watch), residency.memory_of),
+        store=KeptSpeeds(settings.state_dir / "measured.json"),
+        changes=changes,
+    )
     messages = NodeMessages(
         identity,
         lambda: [device_message(now, placing.choice(now.declared.device_id)) for now in watch.devices],
         lambda: residency.residents,
         residency.memory_of,
         here.queue_limit,
+        measuring.known,
         lambda: watch.amiss,
     )
-    channels = WorkerChannels(telemetry)
+    WorkerMetrics(lambda: residency.residents, asyncio.get_running_loop(), telemetry.metrics.registry)
     forwarding = Forwarding(instance, residency.find, channels.stub)
-    servicer = DaemonServicer(residency, messages, forwarding, channels.stub, settings.drain_s)
+    servicer = DaemonServicer(
+        residency,
+        messages,
+        forwarding,
+        channels.stub,
+        measuring,
+        Prefetching(tier, placing, inspect_files),
+        settings.drain_s,
+    )
     background = Background()
     background.spawn(ManagerLink(here.manager, telemetry, changes, messages.node).run(), name="manager link")
     background.spawn(watch.run(), name="devices")
@@ -122,56 +161,43 @@ async def run(settings: Settings, here: Deployed, on_bound: Callable[[str, int],
         [Service(SERVICE, pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
         settings=settings.rpc(listen),
         telemetry=telemetry,
-        open_ended=[WATCH, LOAD],
+        open_ended=[WATCH, LOAD, PREFETCH],
         shutdown=shutdown,
         on_bound=on_bound,
         stop=stop,
     )
 
 
-def _declared(device: Device, node: Node) -> Declared:
-    return Declared(
-        device.id,
-        device.kind,
-        device.model,
-        device.index,
-        device.memory,
-        device.watts,
-        _known_capability(device.model),
-        device.id in node.reserved,
+def _meters(watch: DeviceWatch) -> DeviceMeters:
+    """What can be measured of the deployment's devices."""
+    packages = CpuPackages()
+
+    def card(device_id: str) -> float | None:
+        return next(now.reading.watts for now in watch.devices if now.declared.device_id == device_id)
+
+    return DeviceMeters(
+        {
+            now.declared.device_id: packages.watts
+            if now.declared.kind == "cpu"
+            else partial(card, now.declared.device_id)
+            for now in watch.devices
+        },
+        watch.refresh,
     )
 
 
-def _known_capability(model: str) -> tuple[int, int] | None:
-    """What the catalogue knows of a card, for when the driver cannot be asked."""
-    if not model:
-        return None
-    try:
-        shown = catalogue().card(model).compute_capability
-    except UnknownName:
-        return None
-    major, _, minor = shown.partition(".")
-    return (int(major), int(minor)) if minor else None
-
-
-def _facts(now: DeviceNow) -> DeviceFacts:
-    return DeviceFacts(
-        now.declared.device_id, now.declared.kind, now.capability, now.amiss if now.lost else ""
-    )
-
-
-def _memory_needed(settings: Settings, here: Deployed, resident: Resident) -> int | None:
-    order = _order(settings, here, resident, Path())
+def _memory_needed(settings: Settings, here: Deployed, tier: FastTier, resident: Resident) -> int | None:
+    order = _order(settings, here, tier, resident, Path())
     return memory_needed(resident.engine, order.load_settings(lambda moved: None))
 
 
-def _order(settings: Settings, here: Deployed, resident: Resident, scratch: Path) -> Order:
+def _order(settings: Settings, here: Deployed, tier: FastTier, resident: Resident, scratch: Path) -> Order:
     wanted = resident.wanted
     devices = [here.node.device(name) for name in resident.device_ids]
     ports = here.node.worker_ports
     return Order(
         model=wanted.model,
-        path=wanted.path,
+        path=tier.chosen(wanted.path),
         engine=resident.engine,
         node_id=here.node.id,
         worker_id=resident.worker_id,

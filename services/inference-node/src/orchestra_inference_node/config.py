@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from orchestra_config import Node, load
-from orchestra_inference_node.domain.inventory import Cards, undeclared
+from orchestra_config import Node, UnknownName, catalogue, load
+from orchestra_inference_node.domain.inventory import Cards, Declared, undeclared
 from orchestra_rpc import Port, ServiceSettings
 
 DEFAULT_PORT = 50060
@@ -23,6 +23,9 @@ class Settings(ServiceSettings):
     metrics_port: Port = 51060
     state_dir: Path = Path(".orchestra/inference-node")
     node_id: str = Field(default="", description="which node of orchestra.yaml this is; empty: its only one")
+    prefetch_mb_s: float = Field(
+        default=200.0, ge=0, description="bound on copying to the fast tier, in MB/s; 0: none"
+    )
     config: str = Field(default="", description="path of orchestra.yaml; empty: the defaults")
     manager: str = Field(default="", description="host:port of model-manager; empty: orchestra.yaml's")
 
@@ -66,6 +69,34 @@ def deployed(settings: Settings, cards: Callable[[], Cards] = Cards) -> Deployed
         load_timeout_s=service.load_timeout_s,
         heartbeat_s=service.heartbeat_s,
     )
+
+
+def declared_devices(node: Node) -> list[Declared]:
+    """The devices of a node, with what the catalogue knows of their cards where no driver can be asked."""
+    return [
+        Declared(
+            device.id,
+            device.kind,
+            device.model,
+            device.index,
+            device.memory,
+            device.watts,
+            _known_capability(device.model),
+            device.id in node.reserved,
+        )
+        for device in node.devices
+    ]
+
+
+def _known_capability(model: str) -> tuple[int, int] | None:
+    if not model:
+        return None
+    try:
+        shown = catalogue().card(model).compute_capability
+    except UnknownName:
+        return None
+    major, _, minor = shown.partition(".")
+    return (int(major), int(minor)) if minor else None
 
 
 def _alone(settings: Settings, cards: Cards) -> Node:

@@ -18,6 +18,7 @@ from orchestra_telemetry import Telemetry
 
 from .adapters.cache_client import CacheClient
 from .adapters.catalogue_names import CatalogueNames
+from .adapters.embed_calls import EmbedCalls
 from .adapters.ledger_client import LedgerClient
 from .adapters.placements import PlacementWatch
 from .adapters.roads import OpenRoads
@@ -31,6 +32,7 @@ from .flows.bookkeeping import Books
 from .flows.deliveries import Deliveries
 from .flows.diverse import DiverseFlow
 from .flows.diversity import MeasureFlow
+from .flows.embed import EmbedFlow
 from .flows.explain import ExplainFlow, ListModelsFlow
 from .flows.feedback import FeedbackFlow
 from .flows.generate import GenerateFlow
@@ -132,6 +134,7 @@ async def build(config: Config, settings: Settings, telemetry: Telemetry) -> Rou
         generate=GenerateFlow(intake, roads, guide, admission),
         batch=BatchFlow(intake, roads, guide, admission, settings.max_batch_items, limits.max_samples),
         diverse=DiverseFlow(planning, roads, guide, admission, measuring),
+        embed=EmbedFlow(names, guide, EmbedCalls(peers), admission, limits.max_prompt),
         explain=ExplainFlow(intake, guide),
         models=ListModelsFlow(names, placements),
         measure=measuring,

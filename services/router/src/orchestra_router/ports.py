@@ -8,6 +8,7 @@ from typing import Protocol
 
 from orchestra.cache.v1 import cache_service_pb2 as cache_pb
 from orchestra.generation.v1 import event_pb2, request_pb2
+from orchestra.inference.v1 import inference_service_pb2 as inference_pb
 from orchestra.ledger.v1 import cost_ledger_service_pb2 as ledger_pb
 from orchestra.ledger.v1 import entry_pb2
 from orchestra_diversity import DiversityReport, Sample
@@ -141,6 +142,14 @@ class Road:
 
 Room = Callable[[], Awaitable[None]]
 """Waits while whoever receives the events is too slow for more."""
+
+
+class EmbedLine(Protocol):
+    """A way to workers that embed."""
+
+    async def embed(self, target: Target, texts: Sequence[str]) -> inference_pb.EmbedResponse:
+        """A vector for each text, in order. Raises kinds, WrongInstance for a worker that has restarted."""
+        ...
 
 
 class Roads(Protocol):

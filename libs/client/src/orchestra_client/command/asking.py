@@ -107,7 +107,7 @@ def explain(router: str | None, /, as_json: bool, **given: Any) -> None:
 
         click.echo(json.dumps(plain(found)))
         return
-    from .terminal import dollars, number, print_table, visible
+    from .terminal import dollars, number, print_table, short, visible
 
     rows = [
         (
@@ -117,12 +117,13 @@ def explain(router: str | None, /, as_json: bool, **given: Any) -> None:
             "yes" if one.eligible else "no",
             number(one.score, 3) if one.HasField("score") else "–",
             dollars(one.estimated_cost_nanos) if one.HasField("estimated_cost_nanos") else "–",
+            short(one.estimated_latency.ToNanoseconds() / 1e9) if one.HasField("estimated_latency") else "–",
             one.score_source if one.eligible else one.message or one.reason,
         )
         for one in found.candidates
     ]
-    head = ("rank", "model", "where", "eligible", "score", "about", "why")
-    print_table(head, rows, numeric=(0, 4, 5), empty="the router knows no target")
+    head = ("rank", "model", "where", "eligible", "score", "about", "takes about", "why")
+    print_table(head, rows, numeric=(0, 4, 5, 6), empty="the router knows no target")
     click.echo(visible(f"\nphase {found.phase or '–'} · decided by {found.policy or '–'}"), file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ import click
 
 from ..orchestra import Orchestra
 from . import services
-from .terminal import dollars, number, print_table, short, visible
+from .terminal import dollars, number, print_table, short, visible, word
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -29,13 +29,6 @@ def _dump(found: Message | Iterable[Message]) -> None:
         click.echo(json.dumps(plain(found), indent=1))
     else:
         click.echo(json.dumps([plain(one) for one in found], indent=1))
-
-
-def word(enum: Any, value: int) -> str:
-    """An enum's value without its prefix, in lower case."""
-    names: str = enum.Name(value)
-    prefix = enum.keys()[0].removesuffix("UNSPECIFIED")
-    return names.removeprefix(prefix).lower().replace("_", " ")
 
 
 @click.command()

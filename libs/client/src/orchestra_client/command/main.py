@@ -11,6 +11,8 @@ from orchestra_errors import OrchestraError
 
 from .asking import diverse, explain, generate
 from .looking import cache, costs, models, phase, placements, status
+from .node import node
+from .nodes import HINT
 from .terminal import visible
 
 FAILED, WRONG, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -44,7 +46,7 @@ def orchestra(context: click.Context, router: str | None) -> None:
     context.obj = router
 
 
-for verb in (generate, diverse, explain, models, placements, phase, costs, cache, status):
+for verb in (generate, diverse, explain, models, placements, phase, costs, cache, status, node):
     orchestra.add_command(verb)
 
 
@@ -73,13 +75,16 @@ def _explain(error: OrchestraError) -> int:
     if len(error.violations) > 1:
         for violation in error.violations:
             click.echo(f"  {visible(violation.field)}: {visible(violation.description)}", err=True)
-    if error.status_code == "UNAVAILABLE" and error.reason in ("UNAVAILABLE", "PEER_FAILED"):
+    notes = getattr(error, "__notes__", ())
+    hints = [note.removeprefix(HINT) for note in notes if note.startswith(HINT)]
+    for hint in hints:
+        click.echo(f"  {visible(hint)}", err=True)
+    if not hints and error.status_code == "UNAVAILABLE" and error.reason in ("UNAVAILABLE", "PEER_FAILED"):
         click.echo("  is the mesh up? `make up` starts one; --router says where it is", err=True)
     if error.retry_after is not None:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
-    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("trace ")]
-    if notes:
-        click.echo(f"  {notes[0]}", err=True)
+    if traces := [note for note in notes if note.startswith("trace ")]:
+        click.echo(f"  {traces[0]}", err=True)
     if error.status_code in _WRONG:
         return WRONG
     return UNREACHABLE if error.status_code == "UNAVAILABLE" else FAILED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -60,6 +60,13 @@ class Cleaner:
 def visible(text: object) -> str:
     """A whole text, cleaned."""
     return Cleaner().clean(str(text))
+
+
+def word(enum: Any, value: int) -> str:
+    """An enum's value without its prefix, in lower case."""
+    names: str = enum.Name(value)
+    prefix = enum.keys()[0].removesuffix("UNSPECIFIED")
+    return names.removeprefix(prefix).lower().replace("_", " ")
 
 
 def print_table(

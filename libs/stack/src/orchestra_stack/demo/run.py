@@ -69,7 +69,7 @@ async def _demo(wish: Wish, deployment: Deployment) -> int:
 
 async def _ask(wish: Wish, deployment: Deployment) -> int:
     chosen = tasks()[: wish.tasks or None]
-    models = [model for model, _ in deployment.wanted]
+    models = list(deployment.generating)
     now = datetime.now(UTC)
     run_id = f"demo-{now:%Y%m%d-%H%M%S}"
     questions = Questions(chosen, models, wish.samples, wish.max_tokens, run_id, uuid.uuid4().hex)

@@ -16,6 +16,7 @@ from .given import Given
 from .lives import LifeContract
 from .prompts import PromptContract
 from .sampling import SamplingContract
+from .soaks import SoakContract
 from .streams import StreamContract
 from .texts import EmbedContract, ScoreContract
 from .waiting import WaitingContract
@@ -29,6 +30,7 @@ class GenerationContract(
     BatchContract,
     WaitingContract,
     LifeContract,
+    SoakContract,
 ):
     """What an engine that generates passes."""
 
@@ -48,6 +50,7 @@ __all__ = [
     "PromptContract",
     "SamplingContract",
     "ScoreContract",
+    "SoakContract",
     "StreamContract",
     "WaitingContract",
 ]

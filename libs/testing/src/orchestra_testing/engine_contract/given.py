@@ -28,6 +28,8 @@ class Given:
     """Without a grammar a prompt is answered for as long as max_tokens and the context let it."""
     shares_prompts: ClassVar[bool] = True
     """Samples of one request compute their prompt once."""
+    prompts_computed: ClassVar[float] = 1.1
+    """How many prompts' worth they compute at most then, of one of a hundred tokens or so."""
     canonical: ClassVar[bool] = True
     """The tokenizer gives the ids of a greedy answer back for its text."""
     tolerance: ClassVar[float] = 0.02
@@ -79,7 +81,7 @@ class Given:
     def endless(self, client: NodeClient, can: node_pb2.Capabilities) -> pb.GenerateRequest:
         """A request whose answer fills the context."""
         assert can.grammar or self.long_answers, "say how an answer is made long"
-        asked = client.ask(grammar='root ::= "a" root') if can.grammar else client.ask()
+        asked = client.ask(grammar="root ::= [ab] root") if can.grammar else client.ask()
         asked.generation.sampling.ClearField("max_tokens")
         return asked
 

@@ -71,7 +71,8 @@ class LifeContract(Given):
         last = answers[-1].events[-1]
         assert last.correlation_id == "b" and last.event.HasField("sample_failed")
         assert (await spared)[-1].HasField("finished")
-        back = await alone.until_worker(lambda seen: seen.restarts == 1 and bool(seen.address))
+        # loading takes what it takes
+        back = await alone.until_worker(lambda seen: seen.restarts == 1 and bool(seen.address), seconds=120.0)
         assert back.worker_id == victim.worker_id
         assert back.instance_id != victim.instance_id
         assert (await alone.events(alone.ask()))[-1].HasField("finished")

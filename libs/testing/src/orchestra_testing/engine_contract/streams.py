@@ -110,6 +110,6 @@ class StreamContract(Given):
         computed = sum(usage.prompt_tokens - usage.cached_prompt_tokens for usage in usages)
         assert prompt > 64
         if self.shares_prompts:
-            assert 0.9 * prompt <= computed <= 1.1 * prompt
+            assert 0.9 * prompt <= computed <= self.prompts_computed * prompt
         else:
             assert computed == n * prompt

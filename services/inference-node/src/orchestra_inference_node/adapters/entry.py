@@ -26,6 +26,9 @@ class EngineEntry:
     options: Options
     splits: bool = False
     """Spreads one model over several cuda devices."""
+    kinds: str = ""
+    """A module that prints, run as a program, the kinds of device that the installed package is built for and
+    sees here. Empty: all of `device_kinds`."""
     memory: str = ""
     """A function that takes LoadSettings and gives the bytes that loading takes on its devices, or None where
     it cannot say. Empty: nobody can say before loading."""

@@ -47,22 +47,24 @@ class CheckedFiles:
             raise DataLoss(wanted.path, str(error)) from error
         if wanted.expected_revision and wanted.expected_revision != revision:
             raise FailedPrecondition(
-                f"model {wanted.model}", f"its file is {revision}, expected was {wanted.expected_revision}"
+                f"model {wanted.model}", f"is {revision}, expected was {wanted.expected_revision}"
             )
         if wanted.chat and not model.chat:
-            raise FailedPrecondition(
-                f"model {wanted.model}", "declared to chat, and its file holds no chat template"
-            )
+            raise FailedPrecondition(f"model {wanted.model}", "declared to chat, and it has no chat template")
         return Weights(revision, sum(seen.st_size for seen in sizes.values()), model.quantization)
 
     def _digest(self, files: Mapping[Path, os.stat_result], moved: Callable[[int, int], None]) -> str:
-        """Of one file its own; of several that of the list of theirs, as sha256sum writes it, by name."""
+        """Of one file its own; of several that of the list of theirs, as sha256sum writes it, by their names
+        in the folder that holds all."""
         total = sum(seen.st_size for seen in files.values())
         done = 0
+        folder = os.path.commonpath([path.parent for path in files])
         digests: dict[str, str] = {}
         for path, seen in sorted(files.items()):
             known = self._known(path, seen)
-            digests[path.name] = known or self._read_whole(path, seen, done, total, moved)
+            digests[path.relative_to(folder).as_posix()] = known or self._read_whole(
+                path, seen, done, total, moved
+            )
             done += seen.st_size
         if len(digests) == 1:
             return next(iter(digests.values()))

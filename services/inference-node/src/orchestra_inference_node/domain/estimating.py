@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _WEIGHT = 0.2
 
 
@@ -32,3 +34,18 @@ class ServiceTimes:
         """
         wait = 0.0 if free > 0 else ahead / slots * (self._held or 0.0)
         return wait + prompt_tokens * (self._per_prompt_token or 0.0)
+
+
+class GivenTimes:
+    """What given texts took a slot, by their size; the fastest counts, so that it errs to the short side."""
+
+    def __init__(self) -> None:
+        self._per_unit: float | None = None
+
+    def took(self, size: int, seconds: float) -> None:
+        seen = seconds / max(1, size)
+        self._per_unit = seen if self._per_unit is None else min(seen, self._per_unit)
+
+    def least(self, sizes: Sequence[int], slots: int) -> float:
+        """Seconds that the texts need on all slots; 0.0 while nothing is known."""
+        return sum(sizes) / slots * (self._per_unit or 0.0)

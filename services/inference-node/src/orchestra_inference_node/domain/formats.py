@@ -13,4 +13,4 @@ class ModelFormat(Enum):
     ONNX = "a folder with an ONNX model and tokenizer.json"
     CTRANSLATE2 = "a folder of CTranslate2"
     SERVER = "a server that runs already"
-    NONE = "nothing"
+    NONE = "what is only declared"

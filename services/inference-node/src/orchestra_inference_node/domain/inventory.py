@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from orchestra_inference_node.domain.devices import DeviceFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -93,7 +95,7 @@ def match(declared: Sequence[Declared], seen: Cards) -> tuple[DeviceNow, ...]:
     out = []
     for place, one in enumerate(sorted(declared, key=lambda each: each.kind != "cuda")):
         if one.kind != "cuda":
-            out.append(DeviceNow(one))
+            out.append(DeviceNow(one, one.model))
             continue
         card = by_index.get(one.index) if one.index is not None else _take(free, one.model)
         out.append(_matched(one, card, seen, place))
@@ -116,6 +118,23 @@ def same_card(model: str, name: str) -> bool:
 def amiss(devices: Collection[DeviceNow]) -> str:
     """What is not as declared, for people; empty when nothing is."""
     return "; ".join(f"{now.declared.device_id}: {now.amiss}" for now in devices if now.amiss)
+
+
+def facts_of(now: DeviceNow) -> DeviceFacts:
+    """What the choice of an engine goes by."""
+    return DeviceFacts(
+        now.declared.device_id,
+        now.declared.kind,
+        now.capability,
+        now.amiss if now.lost else "",
+        now.reading.memory_free,
+    )
+
+
+def usable_cards(devices: Collection[DeviceNow]) -> dict[str, str] | None:
+    """The environment in which a process sees the cards that models may use; None where there are none."""
+    usable = [now.declared.device_id for now in devices if now.uuid and not now.declared.reserved]
+    return visible_cards(usable, devices) if usable else None
 
 
 def visible_cards(device_ids: Sequence[str], devices: Collection[DeviceNow]) -> dict[str, str]:

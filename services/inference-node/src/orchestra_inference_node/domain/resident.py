@@ -95,8 +95,14 @@ class Resident:
     slots_free: int = 0
     queued: int = 0
     tokens_per_second: float | None = None
+    calls: int = 0
+    """Calls that the process answers."""
+    tasks: int = 0
+    """Tasks of its event loop, as counted a moment ago."""
     restarts: Restarts = field(default_factory=Restarts)
     serving_since: float | None = None
+    load_s: float | None = None
+    """From the order to load to the first process that served."""
     started_at: float = 0.0
     cut_calls: int = 0
     failure: OrchestraError | None = None
@@ -133,6 +139,11 @@ class Resident:
                 setattr(self, name, count)
                 self.engine_counts |= name == "bytes_done"
 
+    def busy(self, calls: object, tasks: object) -> None:
+        """The process says what it does."""
+        if isinstance(calls, int) and isinstance(tasks, int):
+            self.calls, self.tasks = calls, tasks
+
     def serves(self, address: str, facts: dict[str, Any], now: float) -> None:
         """The process answers; `now` is monotonic."""
         self.address = address
@@ -140,6 +151,8 @@ class Resident:
         self.slots_free = facts["slots"]
         self.queued = 0
         self.serving_since = now
+        if self.load_s is None:
+            self.load_s = now - self.load_began
         self.stage = Stage.READY
         if self.restarts.too_often:
             self.state, self.reason = State.DEGRADED, f"died {self.restarts.in_row} times in a row"
@@ -153,7 +166,7 @@ class Resident:
         lived = 0.0 if self.serving_since is None else now - self.serving_since
         self.restarts = self.restarts.after_death(lived)
         self.address = ""
-        self.slots_free = self.queued = 0
+        self.slots_free = self.queued = self.calls = self.tasks = 0
         self.tokens_per_second = None
         self.state = State.NOT_SERVING
         self.reason = f"{because}; starts again in {self.restarts.wait_s:g} s"

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from orchestra_errors import FailedPrecondition, InvalidRequest, NotFound
-from orchestra_inference_node.domain.devices import (
-    AUTO,
-    DeviceFacts,
-    EngineChoice,
-    EngineUse,
-    choose_engine,
-    describe_device,
-)
+from orchestra_inference_node.domain.choosing import choose_engine, describe_device
+from orchestra_inference_node.domain.devices import AUTO, DeviceFacts, EngineChoice, EngineUse
 from orchestra_inference_node.domain.formats import ModelFormat
 from orchestra_inference_node.domain.resident import Placed, Wanted
 
@@ -52,6 +46,8 @@ class Placing:
         asked = wanted.engine if wanted.engine not in ("", AUTO) else self._default_engine
         stored = self._stored(wanted.path, asked)
         named = [devices[one] for one in ids]
+        if not wanted.device_ids:
+            named = _emptiest_first(named)
         groups = [named] if wanted.device_ids else [[one] for one in named]
         refusals: dict[str, None] = {}
         for group in groups:
@@ -121,3 +117,9 @@ class Placing:
 def _weakest(group: list[DeviceFacts]) -> DeviceFacts:
     """The device that decides for all: one that is lost, else that of the least or unknown capability."""
     return min(group, key=lambda one: (not one.lost, one.capability or (0, 0)))
+
+
+def _emptiest_first(devices: list[DeviceFacts]) -> list[DeviceFacts]:
+    """Kinds in the order of the deployment; of each kind the device with the most free memory first."""
+    kinds = list(dict.fromkeys(one.kind for one in devices))
+    return sorted(devices, key=lambda one: (kinds.index(one.kind), -(one.free or 0)))

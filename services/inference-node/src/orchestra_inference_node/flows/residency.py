@@ -44,6 +44,8 @@ class _Held:
     resident: Resident
     task: asyncio.Task[None] | None = None
     handle: WorkerHandle | None = None
+    memory_before: int = 0
+    """Bytes of the process when its engine began to load."""
     error: OrchestraError | None = None
 
 
@@ -187,6 +189,8 @@ class Residency:
         try:
             async for report in handle.reports():
                 why = self._take(resident, report) or why
+                if report["at"] in ("loading", "moved") and not resident.engine_counts:
+                    held.memory_before = handle.memory_bytes() or 0
                 self.changes.touch()
             because = why or await handle.ended()
         finally:
@@ -203,13 +207,11 @@ class Residency:
     async def _not_started(self, held: _Held, because: str) -> OrchestraError:
         """Why the first process never served."""
         resident = held.resident
-        if isinstance(resident.failure, InsufficientMemory) or (
-            resident.failure is None and want_of_memory(because)
-        ):
-            if self._room is not None:
-                return await self._room.now(resident, lambda: self._claims(held))
-            return InsufficientMemory(resident.wanted.model, ", ".join(resident.device_ids), None, None)
-        return resident.failure or FailedPrecondition(
+        failure = resident.failure
+        short = want_of_memory(because) if failure is None else _without_figures(failure)
+        if short and self._room is not None:
+            return await self._room.now(resident, lambda: self._claims(held))
+        return failure or FailedPrecondition(
             f"model {resident.wanted.model}", f"its worker did not start: {resident.reason or because}"
         )
 
@@ -225,7 +227,8 @@ class Residency:
             loading = resident.stage is Stage.LOADING_WEIGHTS and not counted
             if loading and (memory := handle.memory_bytes()) is not None:
                 # the file is mapped: what is loaded is resident
-                resident.bytes_done = min(memory, resident.bytes_total or memory)
+                loaded = max(0, memory - held.memory_before)
+                resident.bytes_done = min(loaded, resident.bytes_total or loaded)
                 self.changes.touch()
             await asyncio.sleep(_LOADING_EVERY_S)
 
@@ -247,6 +250,7 @@ class Residency:
                 resident.slots_free, resident.queued = free, queued
                 speed = report.get("tokens_per_second")
                 resident.tokens_per_second = speed if isinstance(speed, float) else None
+                resident.busy(report.get("calls"), report.get("tasks"))
             case {"at": "cut", "calls": int(calls)}:
                 resident.cut_calls = calls
             case {"at": "failed", "why": str(why), "kind": dict(kind)}:
@@ -283,3 +287,9 @@ class Residency:
         """Unload everything, all at the same time."""
         await asyncio.gather(*(self.unload(model, drain_s) for model in list(self._held)))
         await self._tasks.close()
+
+
+def _without_figures(failure: OrchestraError) -> bool:
+    """Whether memory ran out for somebody who does not know how much there is."""
+    figures = {"needed_bytes", "free_bytes"}
+    return isinstance(failure, InsufficientMemory) and not figures <= failure.metadata.keys()

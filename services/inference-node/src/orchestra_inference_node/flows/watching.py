@@ -54,10 +54,16 @@ class DeviceWatch:
         if not done:
             self._say(f"the driver has not answered for {_SILENT_S:g} s")
             return
-        if self._asking is asking:
-            self._asking = None
-            self.devices = asking.result()
-            self._say(amiss(self.devices))
+        if self._asking is not asking:
+            return
+        self._asking = None
+        if (error := asking.exception()) is not None:
+            # what was seen last stays, and the next look may go better
+            log.error("devices cannot be read", exc_info=error)
+            self._say(f"the devices cannot be read: {error}")
+            return
+        self.devices = asking.result()
+        self._say(amiss(self.devices))
 
     async def run(self) -> None:
         """Keep looking, for ever."""

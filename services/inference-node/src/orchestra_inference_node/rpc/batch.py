@@ -101,7 +101,7 @@ class WorkerBatch:
         self._open.release()
 
     async def _item(self, item: request_pb2.BatchItem) -> None:
-        events = Events(self._served, item.generation, item.hop, self._trace_id)
+        events = Events(self._served, item.generation, item.hop, self._trace_id, seeded=self._jobs.seeded)
         unfinished: dict[int, Sample | None] = dict.fromkeys(sample_indexes(item))
         try:
             job = await self._jobs.make(item.generation, item.hop, self._deadline, one_of_many=True)

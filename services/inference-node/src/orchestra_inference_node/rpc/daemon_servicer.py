@@ -9,10 +9,13 @@ from typing import Any
 
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import inference_service_pb2_grpc as pb_grpc
-from orchestra_errors import Draining, InvalidRequest, NotYet
+from orchestra_errors import Draining, InvalidRequest
+from orchestra_inference_node.flows.measuring import Measuring
+from orchestra_inference_node.flows.prefetching import Prefetching
 from orchestra_inference_node.flows.residency import Residency
 from orchestra_inference_node.rpc.forwarding import Forwarding, Stubs
 from orchestra_inference_node.rpc.forwarding_batch import ForwardedBatch
+from orchestra_inference_node.rpc.measuring import asked, measured_speed
 from orchestra_inference_node.rpc.node_messages import NodeMessages, progress_of, wanted_of
 
 Context = Any
@@ -22,7 +25,7 @@ _WATCH_AT_LEAST_EVERY_S = 10.0
 
 
 class DaemonServicer(pb_grpc.InferenceServiceServicer):
-    """Loads, unloads, reports, and forwards what generates."""
+    """Prefetches, loads, measures, unloads, reports, and forwards what generates."""
 
     def __init__(
         self,
@@ -30,9 +33,13 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
         messages: NodeMessages,
         forwarding: Forwarding,
         stubs: Stubs,
+        measuring: Measuring,
+        prefetching: Prefetching,
         drain_s: float,
     ) -> None:
         self._residency = residency
+        self._measuring = measuring
+        self._prefetching = prefetching
         self._messages = messages
         self._forwarding = forwarding
         self._stubs = stubs
@@ -41,7 +48,7 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
     async def Generate(
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
-        async for event in self._forwarding.generate(request):
+        async for event in self._forwarding.generate(request, context.set_trailing_metadata):
             yield event
 
     async def GenerateBatch(
@@ -63,7 +70,11 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
     async def PrefetchModel(
         self, request: pb.PrefetchModelRequest, context: Context
     ) -> pb.PrefetchModelResponse:
-        raise NotYet("copying models to the fast tier")
+        wanted = wanted_of(request.spec)
+        if self._messages.draining:
+            raise Draining(f"node {self._messages.identity.node_id}")
+        done = await self._prefetching.prefetch(wanted)
+        return pb.PrefetchModelResponse(bytes_total=done.bytes_total, copied=done.copied)
 
     async def LoadModel(
         self, request: pb.LoadModelRequest, context: Context
@@ -77,10 +88,21 @@ class DaemonServicer(pb_grpc.InferenceServiceServicer):
                     progress=progress_of(resident), worker=self._messages.worker(resident)
                 )
 
-    def MeasureModel(
+    async def MeasureModel(
         self, request: pb.MeasureModelRequest, context: Context
     ) -> AsyncIterator[pb.MeasureModelResponse]:
-        raise NotYet("measuring of models")
+        wanted = asked(request)
+        if self._messages.draining:
+            raise Draining(f"node {self._messages.identity.node_id}")
+        resident = self._residency.find(wanted.model)
+        async with aclosing(self._measuring.measure(wanted.model, wanted.tokens, wanted.rounds)) as moves:
+            async for now in moves:
+                yield pb.MeasureModelResponse(
+                    measured=measured_speed(now.figures, resident),
+                    activity=now.activity,
+                    done=now.done,
+                    total=now.total,
+                )
 
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
         if not request.model:

@@ -6,6 +6,12 @@ from orchestra.inference.v1 import node_pb2
 from orchestra_inference_node.domain.devices import EngineChoice
 from orchestra_inference_node.domain.inventory import DeviceNow
 
+_KINDS = {
+    "cpu": node_pb2.DEVICE_KIND_CPU,
+    "cuda": node_pb2.DEVICE_KIND_CUDA,
+    "simulated": node_pb2.DEVICE_KIND_SIMULATED,
+}
+
 
 def device_message(now: DeviceNow, choice: EngineChoice) -> node_pb2.Device:
     """`choice` is what `auto` takes on it. What is not known is absent; a lost device has no memory."""
@@ -13,7 +19,7 @@ def device_message(now: DeviceNow, choice: EngineChoice) -> node_pb2.Device:
     capability = "" if now.capability is None else "{}.{}".format(*now.capability)
     return node_pb2.Device(
         device_id=declared.device_id,
-        kind=node_pb2.DEVICE_KIND_CPU if declared.kind == "cpu" else node_pb2.DEVICE_KIND_CUDA,
+        kind=_KINDS[declared.kind],
         name=now.name,
         memory_total_bytes=None if now.lost else now.memory_total,
         memory_free_bytes=reading.memory_free,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,6 +19,9 @@ from orchestra_inference_node.rpc.naming import of_generation
 from orchestra_requests import sampling_defaults
 from orchestra_rpc import pack_status
 
+UNFINISHED_KEY = "orchestra-unfinished-bin"
+# metadata has room for 8 KB
+_MOST_UNFINISHED = 32
 _REASONS = {
     EndReason.STOP: ev.FINISH_REASON_STOP,
     EndReason.STOP_SEQUENCE: ev.FINISH_REASON_STOP_SEQUENCE,
@@ -30,8 +34,16 @@ class Events:
     """Events of one request. `served` is the provenance that all samples of the worker share."""
 
     def __init__(
-        self, served: Provenance, generation: GenerationRequest, hop: HopContext, trace_id: str
+        self,
+        served: Provenance,
+        generation: GenerationRequest,
+        hop: HopContext,
+        trace_id: str,
+        *,
+        seeded: bool = True,
     ) -> None:
+        """`seeded`: the engine draws by the seeds that samples were given."""
+        self._seeded = seeded
         self._first_index = hop.first_sample_index
         self._base = Provenance()
         self._base.CopyFrom(served)
@@ -74,14 +86,32 @@ class Events:
             case Failed():
                 failed = out.sample_failed
                 failed.status.CopyFrom(pack_status(of_generation(event.error)))
-                _fill_usage(failed.usage, event.spent)
+                self._fill_consumed(failed, sample, event.spent)
                 self._fill_provenance(failed.provenance, sample)
+                self._began_at.pop(sample.index, None)
         return out
+
+    def unfinished(self, samples: Iterable[Sample]) -> tuple[tuple[str, bytes], ...]:
+        """Trailing metadata of a stream that breaks: what the samples consumed that began and have not
+        ended."""
+        consumed = []
+        for sample in samples:
+            if sample.index in self._began_at and sample.spent.prompt_tokens is not None:
+                event = ev.GenerationEvent(sample_index=sample.index)
+                self._fill_consumed(event.sample_failed, sample, sample.spent)
+                consumed.append((UNFINISHED_KEY, event.SerializeToString()))
+        return tuple(consumed[:_MOST_UNFINISHED])
+
+    def _fill_consumed(self, out: ev.SampleFailed, sample: Sample, spent: Spent) -> None:
+        _fill_usage(out.usage, spent)
+        if sample.index in self._began_at:
+            self._fill_timings(out.timings, sample, spent)
 
     def _fill_provenance(self, out: Provenance, sample: Sample) -> None:
         out.CopyFrom(self._base)
         out.sample_id = sample.sample_id
-        out.sampling.seed = sample.draw.seed
+        if self._seeded:
+            out.sampling.seed = sample.draw.seed
         if sample.index in self._began_at:
             out.drawn_at.CopyFrom(self._began_at[sample.index])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 from orchestra.generation.v1 import request_pb2
@@ -16,6 +16,7 @@ from orchestra_errors import (
     WrongInstance,
 )
 from orchestra_inference_node.domain.resident import Resident
+from orchestra_inference_node.rpc.events import UNFINISHED_KEY
 from orchestra_rpc import call_stream, call_unary
 
 Stubs: TypeAlias = "Callable[[str, str], pb_grpc.InferenceServiceAsyncStub]"
@@ -58,16 +59,21 @@ class Forwarding:
             )
         return resident
 
-    async def generate(self, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
-        """The worker's events, unchanged."""
+    async def generate(
+        self, request: pb.GenerateRequest, unfinished: Callable[[Sequence[tuple[str, str | bytes]]], None]
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        """The worker's events, unchanged; `unfinished` is given what a stream that breaks had consumed."""
         resident = self.resident_for(request.generation, request.hop)
         passed = pb.GenerateRequest(generation=request.generation, hop=request.hop)
         passed.hop.expected_instance_id = resident.instance_id
+        call = self._stub(resident).Generate(passed)
         try:
-            async with call_stream(self._stub(resident).Generate(passed)) as events:
+            async with call_stream(call) as events:
                 async for event in events:
                     yield event
         except OrchestraError as error:
+            trailers = await call.trailing_metadata()
+            unfinished([(key, value) for key, value in trailers or () if key == UNFINISHED_KEY])
             raise lost_or(error, resident) from error
 
     async def count_tokens(self, request: pb.CountTokensRequest) -> pb.CountTokensResponse:

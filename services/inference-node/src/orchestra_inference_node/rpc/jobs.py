@@ -42,6 +42,11 @@ class Jobs:
         self._model = model
         self._instance_id = instance_id
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the engine draws by the seeds that it is given."""
+        return "seed" not in self._engine.facts.missing_sampling
+
     def check(self, generation: request_pb2.GenerationRequest, hop: request_pb2.HopContext) -> None:
         """Raises WrongInstance, NotFound, InvalidRequest with every violation, or Unsupported."""
         expected = hop.expected_instance_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra.inference.v1 import node_pb2
 from orchestra_errors import Violations
+from orchestra_inference_node.domain.measuring import Figures
 from orchestra_inference_node.domain.resident import Resident, Stage, State, Wanted
+from orchestra_inference_node.rpc.measuring import measured_speed
 
 _STATES = {
     State.STARTING: node_pb2.STATE_STARTING,
@@ -51,6 +54,7 @@ class NodeMessages:
         residents: Callable[[], list[Resident]],
         memory_of: Callable[[str], int | None],
         queue_limit: int,
+        measured: Callable[[Resident], Figures | None],
         amiss: Callable[[], str] = lambda: "",
     ) -> None:
         """`amiss` says what is not as it should be with the node; empty: nothing."""
@@ -60,6 +64,7 @@ class NodeMessages:
         self._residents = residents
         self._memory_of = memory_of
         self._queue_limit = queue_limit
+        self._measured = measured
         self._amiss = amiss
 
     def node(self) -> node_pb2.Node:
@@ -112,6 +117,8 @@ class NodeMessages:
             out.capabilities.CopyFrom(_capabilities(facts))
         if resident.state is State.STARTING:
             out.progress.CopyFrom(progress_of(resident))
+        if (figures := self._measured(resident)) is not None:
+            out.measured.CopyFrom(measured_speed(figures, resident))
         return out
 
     def queue_limit_of(self, wanted: Wanted) -> int:
@@ -137,8 +144,12 @@ def wanted_of(spec: pb.ModelSpec) -> Wanted:
     found.require(bool(spec.model), "spec.model", "must be set")
     found.require(bool(spec.path), "spec.path", "must be set")
     if spec.expected_revision:
-        right = spec.expected_revision.startswith("sha256:") and len(spec.expected_revision) == 71
-        found.require(right, "spec.expected_revision", "must be sha256: and 64 hex digits")
+        right = re.fullmatch(r"sha256:[0-9a-f]{64}|(reported|simulated):.+", spec.expected_revision)
+        found.require(
+            right is not None,
+            "spec.expected_revision",
+            "must be sha256: and 64 hex digits, or what a node reported where there are no files",
+        )
     context = spec.context_tokens if spec.HasField("context_tokens") else None
     slots = spec.slots if spec.HasField("slots") else None
     queue_limit = spec.queue_limit if spec.HasField("queue_limit") else None

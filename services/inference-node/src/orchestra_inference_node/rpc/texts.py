@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestra.generation.v1 import embedding_pb2, event_pb2
 from orchestra.inference.v1 import inference_service_pb2 as pb
-from orchestra_errors import NotFound, Unsupported, Violations, WrongInstance
+from orchestra_errors import InvalidRequest, NotFound, Unsupported, Violations, WrongInstance
 from orchestra_inference_node.domain.drawing import Embedded
 from orchestra_inference_node.flows.texts import Scoring, TextsFlow
 from orchestra_inference_node.rpc.events import fill_delta
@@ -65,7 +65,7 @@ class Texts:
             raise Unsupported("score", self._model)
         if not facts.chat and any(item.HasField("chat") for item in request.items):
             raise Unsupported("chat", self._model)
-        items = [await self._tokens(item) for item in request.items]
+        items = [await self._tokens(item, f"items[{at}].") for at, item in enumerate(request.items)]
         self._check_lengths(items)
         targets = []
         for piece in await self._flow.score(items, request.top_logprobs, deadline):
@@ -101,7 +101,16 @@ class Texts:
         )
         found.raise_if_any()
 
-    async def _tokens(self, item: pb.ScoreItem) -> Scoring:
+    async def _tokens(self, item: pb.ScoreItem, prefix: str) -> Scoring:
+        """Raises InvalidRequest for what the engine refuses, with `prefix` before its fields."""
+        try:
+            return await self._tokenized(item)
+        except InvalidRequest as error:
+            found = Violations()
+            found.extend(error, prefix)
+            raise InvalidRequest(found.found) from error
+
+    async def _tokenized(self, item: pb.ScoreItem) -> Scoring:
         engine = self._flow.engine
         match item.WhichOneof("context"):
             case "token_ids":

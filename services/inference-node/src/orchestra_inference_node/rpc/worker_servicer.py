@@ -41,10 +41,16 @@ class WorkerServicer(pb_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[pb.GenerateResponse]:
         try:
             job = await self._jobs.make(request.generation, request.hop, deadline_at())
-            events = Events(self._served, request.generation, request.hop, call_trace_id())
-            async with aclosing(self._flow.run(job)) as happenings:
-                async for sample, what in happenings:
-                    yield pb.GenerateResponse(event=events.of(sample, what))
+            events = Events(
+                self._served, request.generation, request.hop, call_trace_id(), seeded=self._jobs.seeded
+            )
+            try:
+                async with aclosing(self._flow.run(job)) as happenings:
+                    async for sample, what in happenings:
+                        yield pb.GenerateResponse(event=events.of(sample, what))
+            finally:
+                if consumed := events.unfinished(job.samples):
+                    context.set_trailing_metadata(consumed)
         except InvalidRequest as error:
             raise of_generation(error) from error
 

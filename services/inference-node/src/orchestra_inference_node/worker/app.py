@@ -46,13 +46,16 @@ async def run_worker(order: Order, engine: Engine, reports: Reports) -> int:
     )
     status.watch(samples)
     servicer = WorkerServicer(
-        engine, RequestFlow(samples, unexpected), TextsFlow(engine, slots), served_by(order, engine)
+        engine,
+        RequestFlow(samples, unexpected),
+        TextsFlow(engine, slots, time.monotonic),
+        served_by(order, engine),
     )
     await warm_up(engine, reports)
     async with AsyncExitStack() as stack:
         server = await first_free(stack, order, servicer, telemetry)
         reports.send("ready", address=f"{order.host}:{server.port}", facts=asdict(engine.facts))
-        status.touch()
+        status.serving(server.calls)
         log.info("worker serves", model=order.model, address=server.address)
         await until_told_to_stop(server, reports)
     await engine.close()

@@ -63,6 +63,7 @@ class Order:
             scratch=Path(self.scratch),
             devices=tuple(EngineDevice(*one) for one in self.devices),
             moved=moved,
+            revision="" if self.revision.startswith("sha256:") else self.revision,
         )
 
 

@@ -21,6 +21,14 @@ class Condition(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """What a model was measured to take on a node, loaded as it is wanted there; None: not measured."""
+
+    memory_bytes: int | None = None
+    load_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SeenWorker:
     """One model on a node. `memory_bytes` is resident; None when the node did not measure it."""
 

@@ -11,6 +11,9 @@ from orchestra_model_manager.domain.planning import Need
 from orchestra_model_manager.domain.wishes import Wish
 from orchestra_model_manager.ports import LoadOrder
 
+ENGINE_OF_FORMAT = {"onnx": "encoder", "ctranslate2": "ctranslate2"}
+"""Formats that one engine alone loads, whatever a node prefers."""
+
 
 class Fleet:
     """Read-only; built once at start."""
@@ -55,11 +58,16 @@ class Fleet:
         return {name: size for name, size in known.items() if size is not None}
 
     def order(self, name: str, node_id: str, device_ids: Iterable[str] = ()) -> LoadOrder:
-        """What the node is told. The placement's own limits go before the model's."""
+        """What the node is told. The placement's own limits go before the model's, and its engine before the
+        one that the model's format needs, before the node's."""
         entry = self.config.model(name)
         placement = self._placements.get((node_id, name))
         devices = tuple(device_ids) or (placement.devices if placement else ())
-        engine = (placement.engine if placement else None) or self.nodes[node_id].engine
+        stored_as = self.catalogue.resolve(name).stored_as
+        only = ENGINE_OF_FORMAT.get(stored_as or "")
+        engine = (placement.engine if placement else None) or only or self.nodes[node_id].engine
+        # what only one engine loads has no chat template, unless somebody says so
+        chat = entry.chat_template and (only is None or "chat_template" in entry.model_fields_set)
         options = {**entry.options, **(placement.options if placement else {})}
         context = placement.max_sequence_length if placement else None
         slots = placement.max_batch_size if placement else None
@@ -72,7 +80,7 @@ class Fleet:
             context_tokens=context or entry.context,
             slots=slots or entry.parallel,
             quantization=entry.quantization,
-            chat=entry.chat_template,
+            chat=chat,
             options=tuple((key, str(value)) for key, value in options.items()),
         )
 

@@ -80,6 +80,7 @@ class Phasing:
             self._fleet.config.services.model_manager.max_loaded,
             self._clock(),
             self._wall(),
+            self._registry.measured,
         )
 
     async def set(self, name: str) -> PhaseNow:

@@ -120,6 +120,11 @@ class Posting:
     def _power(
         self, placement: model_pb2.Placement, node: node_pb2.Node | None, devices: tuple[str, ...]
     ) -> None:
+        if placement.worker.measured.HasField("watts"):
+            # the mean while it worked; a meter read now may find the devices idle
+            placement.watts = placement.worker.measured.watts
+            placement.power_source = model_pb2.POWER_SOURCE_MEASURED
+            return
         on = [one for one in (node.devices if node else ()) if one.device_id in devices]
         measured = [one.watts_measured for one in on if one.HasField("watts_measured")]
         if on and len(measured) == len(on):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from orchestra.inference.v1 import node_pb2
-from orchestra_model_manager.domain.seen import Condition, SeenDevice, SeenNode, SeenWorker
+from orchestra_model_manager.domain.seen import Condition, Costs, SeenDevice, SeenNode, SeenWorker
 from orchestra_model_manager.ports import Clock
 
 _CONDITIONS = {
@@ -31,6 +31,7 @@ class Registry:
         self._reports: dict[str, node_pb2.Node] = {}
         self._seen: dict[str, SeenNode] = {}
         self._lease_ids: dict[str, str] = {}
+        self._measured: dict[tuple[str, str], Costs] = {}
         self.changed = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
 
@@ -41,6 +42,7 @@ class Registry:
             self._lease_ids[node.node_id] = uuid.uuid4().hex
         self._reports[node.node_id] = node
         was_alive = self.alive(node.node_id)
+        self._remember(node)
         self._seen[node.node_id] = _seen(node, self._clock() + self.lease_s)
         if before != node or not was_alive:
             self.changed.set()
@@ -48,6 +50,21 @@ class Registry:
                 if not waiter.done():
                     waiter.set_result(None)
         return self._lease_ids[node.node_id]
+
+    def _remember(self, node: node_pb2.Node) -> None:
+        """What was measured stays known while the model is not loaded; loaded in another way, it does not."""
+        on_cpu = {one.device_id for one in node.devices if one.kind == node_pb2.DEVICE_KIND_CPU}
+        for worker in node.workers:
+            key = node.node_id, worker.model
+            if worker.HasField("measured"):
+                self._measured[key] = _costs(worker, on_cpu)
+            elif worker.HasField("capabilities"):
+                self._measured.pop(key, None)
+
+    @property
+    def measured(self) -> Mapping[tuple[str, str], Costs]:
+        """By node and model, as the nodes told since this manager started."""
+        return self._measured
 
     async def next_report(self) -> None:
         """Wait for the next report that differs from its node's last one."""
@@ -77,6 +94,16 @@ class Registry:
         """Seconds from now until the next lease runs out; None when none is running."""
         now = self._clock()
         return min((node.lease_ends - now for node in self._seen.values() if node.alive(now)), default=None)
+
+
+def _costs(worker: node_pb2.Worker, on_cpu: Set[str]) -> Costs:
+    """The memory that is measured is the process's own: on a GPU it is not what the card must hold."""
+    seen = worker.measured
+    here = seen.HasField("memory_bytes") and on_cpu >= set(worker.device_ids)
+    return Costs(
+        memory_bytes=seen.memory_bytes if here else None,
+        load_s=seen.load.ToNanoseconds() / 1e9 if seen.HasField("load") else None,
+    )
 
 
 def _seen(node: node_pb2.Node, lease_ends: float) -> SeenNode:

@@ -112,6 +112,7 @@ class Swapping:
             self._fleet.config.services.model_manager.max_loaded,
             self._clock(),
             self._wall(),
+            self._registry.measured,
         )
         wrong += [
             FieldViolation(f"load[{index}]", f"{need.model}: {planned.impossible[need.model]}")

@@ -16,7 +16,7 @@ from orchestra.models.v1 import model_pb2
 from orchestra_errors import OrchestraError
 from orchestra_rpc import call_stream
 
-from ..domain.targets import Abilities, Power, Snapshot, Target
+from ..domain.targets import Abilities, Measured, Power, Snapshot, Target
 from .catalogue_names import CatalogueNames
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ _CAN = (
     "tools",
     "images",
     "audio",
+    "embeddings",
+    "score",
 )
 
 
@@ -147,9 +149,20 @@ def _with_worker(target: Target, worker: node_pb2.Worker) -> Target:
         slots_free=worker.slots_free,
         queued=worker.queued,
         tokens_per_second=worker.tokens_per_second if worker.HasField("tokens_per_second") else None,
+        measured=measured_of(worker.measured) if worker.HasField("measured") else None,
         revision=worker.revision,
         quantization=worker.quantization,
         engine=worker.engine,
+    )
+
+
+def measured_of(seen: node_pb2.MeasuredSpeed) -> Measured:
+    """The figures that a choice can use."""
+    prefill = seen.prefill_tokens_per_second if seen.HasField("prefill_tokens_per_second") else None
+    return Measured(
+        at=tuple(sorted((one.parallel, one.per_second) for one in seen.at)),
+        first_token_s=seen.first_token.ToNanoseconds() / 1e9 if seen.HasField("first_token") else None,
+        prefill_per_s=prefill,
     )
 
 

@@ -40,7 +40,7 @@ def why_out(job: Job, target: Target, known: Known) -> Out | None:
     return (
         _by_wish(job, target)
         or _by_verdict(job, target, known)
-        or _by_state(target)
+        or standing(target)
         or _by_ability(job, target)
         or _by_cost(job, target, known.worst_cost)
     )
@@ -48,7 +48,7 @@ def why_out(job: Job, target: Target, known: Known) -> Out | None:
 
 def able(job: Job, target: Target) -> bool:
     """Whether the target serves and can do what the job needs, whatever the rules say."""
-    return _by_state(target) is None and _by_ability(job, target) is None
+    return standing(target) is None and _by_ability(job, target) is None
 
 
 def _wish(message: str) -> Out:
@@ -102,7 +102,8 @@ def _by_conditions(job: Job, target: Target, known: Known) -> Out | None:
     return None
 
 
-def _by_state(target: Target) -> Out | None:
+def standing(target: Target) -> Out | None:
+    """Why the target takes no work now; None when it does."""
     if not target.serving:
         why = _STATES.get(target.state, f"state {target.state}")
         return Out("UNAVAILABLE", f"{why}: {target.state_reason}" if target.state_reason else why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .job import Job
+from .speeds import own_speed, speed_source
 from .targets import Load, ModelFacts, Target
 
 
@@ -21,7 +22,7 @@ def score(objective: str, job: Job, target: Target, facts: ModelFacts, load: Loa
     """`cost`: expected nano-dollars of one sample, None: not known."""
     match objective:
         case "speed":
-            return Score(target.tokens_per_second, "tokens per second, measured over the last minute of work")
+            return Score(own_speed(target, load), speed_source(target, load))
         case "quality":
             return _quality(job, facts)
         case "specialization":
@@ -51,8 +52,7 @@ def _specialization(job: Job, facts: ModelFacts) -> Score:
 
 
 def order(target: Target, scored: Score, load: Load, now: float) -> tuple[float, float, float, float, str]:
-    """Sort key, smallest first: just failed, then score, then work per slot, then measured speed, then
-    name."""
+    """Sort key, smallest first: just failed, then score, then work per slot, then speed, then name."""
     failing = float(load.failing.get(target.key, 0.0) > now)
     value = float("inf") if scored.value is None else -scored.value
-    return (failing, value, load.share_taken(target), -(target.tokens_per_second or 0.0), target.key)
+    return (failing, value, load.share_taken(target), -(own_speed(target, load) or 0.0), target.key)

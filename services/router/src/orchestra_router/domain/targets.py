@@ -18,7 +18,7 @@ class Abilities:
     max_n: int | None = None
     can: frozenset[str] = frozenset()
     """Of: chat, logprobs, prompt_logprobs, json_schema, grammar, token_ids_in, token_ids_out, tools, images,
-    audio."""
+    audio, embeddings, score."""
     deterministic_seed: bool = False
     generate: bool = True
     """False: it only embeds or scores."""
@@ -33,6 +33,17 @@ class Power:
     watts: float | None = None
     measured: bool = False
     hardware_nanos_per_hour: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the node keeps of MeasureModel for exactly this model, revision, engine and devices. None: not
+    measured."""
+
+    at: tuple[tuple[int, float], ...] = ()
+    """Requests at once, ascending, with the tokens per second of all of them together."""
+    first_token_s: float | None = None
+    prefill_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,9 @@ class Target:
     slots_free: int = 0
     queued: int = 0
     tokens_per_second: float | None = None
-    """Measured; None until something was measured."""
+    """Over the last minute of work; None until there was some."""
+    measured: Measured | None = None
+    """None: nobody measured it as it is loaded now."""
     revision: str = ""
     quantization: str = ""
     engine: str = ""
@@ -88,6 +101,13 @@ class Target:
     @property
     def local(self) -> bool:
         return self.provider == LOCAL
+
+    @property
+    def speed_seen(self) -> float | None:
+        """Tokens per second: of the last minute of work, else of one request as it was measured."""
+        if self.tokens_per_second is None and self.measured is not None and self.measured.at:
+            return self.measured.at[0][1]
+        return self.tokens_per_second
 
     @property
     def key(self) -> str:
@@ -139,8 +159,11 @@ class Load:
     failing: Mapping[str, float] = field(default_factory=dict)
     """By target key, until when (monotonic clock) it is tried last, because it just failed."""
 
-    def share_taken(self, target: Target) -> float:
-        """Work per slot: what runs and waits there, by the larger of the target's report and our own
-        count."""
+    def work_at(self, target: Target) -> int:
+        """What runs and waits there, by the larger of the target's report and our own count."""
         reported = target.slots_total - target.slots_free + target.queued
-        return max(reported, self.running.get(target.key, 0)) / max(1, target.slots_total)
+        return max(reported, self.running.get(target.key, 0))
+
+    def share_taken(self, target: Target) -> float:
+        """Work per slot."""
+        return self.work_at(target) / max(1, target.slots_total)

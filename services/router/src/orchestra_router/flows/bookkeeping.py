@@ -5,9 +5,11 @@ from __future__ import annotations
 from orchestra.generation.v1 import event_pb2, provenance_pb2, routing_pb2, usage_pb2
 from orchestra.ledger.v1 import entry_pb2
 from orchestra_errors import OrchestraError
+from orchestra_telemetry import call_trace_id
 
 from ..domain.targets import Target
 from ..ports import Usage
+from .caller import current_tenant
 from .item import Item
 from .stamping import TIERS
 
@@ -74,6 +76,38 @@ class Books:
             entry.state = entry_pb2.ENTRY_STATE_UNKNOWN
         else:
             entry.state = entry_pb2.ENTRY_STATE_VOIDED
+        self._usage.record(entry)
+
+    def embedded(
+        self,
+        target: Target,
+        request_id: str,
+        attempt_id: str,
+        *,
+        tokens: int | None,
+        seconds: float,
+        reason: str,
+    ) -> None:
+        """Texts that a worker embedded, or failed to (`reason`). It does not say how long its device
+        computed, so what that cost is not known."""
+        entry = entry_pb2.UsageEntry(
+            attempt_id=attempt_id,
+            request_id=request_id,
+            tenant=current_tenant(),
+            tier=TIERS.get(target.tier, routing_pb2.TIER_UNSPECIFIED),
+            provider=target.provider,
+            model=target.model,
+            revision=target.revision,
+            node_id=target.node_id,
+            cost=usage_pb2.Cost(state=usage_pb2.COST_STATE_UNKNOWN),
+            state=entry_pb2.ENTRY_STATE_UNKNOWN,
+            trace_id=call_trace_id(),
+            error_reason=reason,
+        )
+        if tokens is not None:
+            entry.usage.prompt_tokens = tokens
+        entry.timings.total.FromNanoseconds(int(seconds * 1e9))
+        entry.occurred_at.GetCurrentTime()
         self._usage.record(entry)
 
     def _entry(

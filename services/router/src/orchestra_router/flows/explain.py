@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestra.generation.v1 import request_pb2
 
 from ..domain.choosing import Choice, Refusal
+from ..domain.speeds import expected
 from ..domain.targets import ModelFacts, Snapshot, Target
 from ..ports import Names, Snapshots
 from .intake import Intake
 from .journey import Guide
+from .pricing import likely_local
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The choice as it would be made now; `age_s` of the placements, None when none were ever heard."""
+    """The choice as it would be made now; `age_s` of the placements, None when none were ever heard.
+
+    `latency_s` and `local_nanos` by target key, of one sample; absent where nobody measured.
+    """
 
     choice: Choice | Refusal
     phase: str
     age_s: float | None
+    latency_s: Mapping[str, float] = field(default_factory=dict)
+    local_nanos: Mapping[str, int] = field(default_factory=dict)
 
 
 class ExplainFlow:
@@ -34,7 +42,16 @@ class ExplainFlow:
         job = self._intake.job(generation)
         seen = self._guide.snapshots.current()
         age = None if seen.heard_at is None else max(0.0, self._guide.clock() - seen.heard_at)
-        return Explained(self._guide.weigh(job), job.phase, age)
+        choice, load = self._guide.weigh(job), self._guide.traffic.load()
+        latency: dict[str, float] = {}
+        nanos: dict[str, int] = {}
+        for target in (one.target for one in choice.weighed):
+            if (likely := expected(job, target, load)) is None:
+                continue
+            latency[target.key] = likely.latency_s
+            if (cost := likely_local(self._guide.prices, target, likely.device_s)) is not None:
+                nanos[target.key] = cost
+        return Explained(choice, job.phase, age, latency, nanos)
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ class Journey:
                 if nobody is item.stopped:
                     raise
         if not (self._road.shared and isinstance(error, NoCapacity)):
-            raise _as_told(error, target)
+            raise as_told(error, target)
         # in a batch a full queue is back-pressure, not a failure
         for index in sorted(self._left):
             self._emit(waiting_event(index))
@@ -267,7 +267,7 @@ class Journey:
         return self._next_target()
 
 
-def _as_told(error: OrchestraError, target: Target) -> OrchestraError:
+def as_told(error: OrchestraError, target: Target) -> OrchestraError:
     """Which process was meant is no business of the caller's: the worker has restarted and will be known
     soon."""
     if isinstance(error, WrongInstance):

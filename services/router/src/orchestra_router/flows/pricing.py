@@ -7,15 +7,14 @@ from orchestra_accounting import cost_of_local, cost_of_tokens, worst_case
 
 from ..domain.choosing import Prices as Estimates
 from ..domain.job import Job
+from ..domain.speeds import USUAL_ANSWER_TOKENS
 from ..domain.targets import LOCAL, Target
 from ..ports import Prices
 
-USUAL_ANSWER_TOKENS = 512
-"""Taken for an estimate when a request does not bound its answer."""
-
 
 def estimates(prices: Prices) -> Estimates:
-    """For the choice. What local samples cost in power is not in it: it is known only afterwards."""
+    """For the choice. What local samples cost in power is not in it: it is known only afterwards, and of a
+    model that nobody measured not even likely."""
 
     def likely(job: Job, target: Target) -> int | None:
         if target.local:
@@ -42,9 +41,19 @@ def cost_of(
     share = None
     if timings is not None and timings.HasField("device_share"):
         share = timings.device_share.ToNanoseconds() / 1e9
+    return _of_device_time(prices, target, share)
+
+
+def likely_local(prices: Prices, target: Target, device_s: float) -> int | None:
+    """Nano-dollars of so much time of a local target's devices; None where power or tariff is not known."""
+    cost = _of_device_time(prices, target, device_s)
+    return cost.nanos if cost.HasField("nanos") else None
+
+
+def _of_device_time(prices: Prices, target: Target, device_s: float | None) -> usage_pb2.Cost:
     power = target.power
     price = prices.price(LOCAL, target.model)
-    return cost_of_local(price, power.watts, share, power.hardware_nanos_per_hour, measured=power.measured)
+    return cost_of_local(price, power.watts, device_s, power.hardware_nanos_per_hour, measured=power.measured)
 
 
 def complete_cost(prices: Prices, target: Target, finished: event_pb2.Finished) -> None:

@@ -27,12 +27,14 @@ _FLAGS = (
     "tools",
     "images",
     "audio",
+    "embeddings",
+    "score",
 )
 
 
 def explained(seen: Explained) -> pb.ExplainRouteResponse:
     answer = pb.ExplainRouteResponse(
-        candidates=[candidate(one) for one in seen.choice.weighed],
+        candidates=[candidate(one, seen) for one in seen.choice.weighed],
         policy=seen.choice.policy,
         phase=seen.phase,
     )
@@ -41,7 +43,7 @@ def explained(seen: Explained) -> pb.ExplainRouteResponse:
     return answer
 
 
-def candidate(one: Weighed) -> pb.Candidate:
+def candidate(one: Weighed, seen: Explained) -> pb.Candidate:
     target = one.target
     told = pb.Candidate(
         model=target.model,
@@ -60,8 +62,11 @@ def candidate(one: Weighed) -> pb.Candidate:
         told.score_source = one.scored.source
         if one.scored.value is not None:
             told.score = one.scored.value
-    if one.likely_cost is not None and not target.local:
-        told.estimated_cost_nanos = one.likely_cost
+    cost = seen.local_nanos.get(target.key) if target.local else one.likely_cost
+    if cost is not None:
+        told.estimated_cost_nanos = cost
+    if (latency := seen.latency_s.get(target.key)) is not None:
+        told.estimated_latency.FromNanoseconds(int(latency * 1e9))
     return told
 
 
@@ -84,8 +89,7 @@ def available_model(row: Listed) -> pb.AvailableModel:
         told.revision = shown.revision
         if shown.abilities.known:
             told.capabilities.CopyFrom(_capabilities(shown.abilities))
-    speeds = [target.tokens_per_second for target in serving if target.tokens_per_second is not None]
-    if speeds:
+    if speeds := [speed for target in serving if (speed := target.speed_seen) is not None]:
         told.tokens_per_second = max(speeds)
     return told
 

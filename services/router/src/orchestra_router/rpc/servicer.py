@@ -17,6 +17,7 @@ from orchestra_rpc import page_of
 from ..flows.batch import Arrived, BatchFlow
 from ..flows.diverse import DiverseFlow
 from ..flows.diversity import MeasureFlow
+from ..flows.embed import EmbedFlow
 from ..flows.explain import ExplainFlow, ListModelsFlow
 from ..flows.feedback import FeedbackFlow
 from ..flows.generate import GenerateFlow
@@ -31,6 +32,7 @@ class Flows:
     generate: GenerateFlow
     batch: BatchFlow
     diverse: DiverseFlow
+    embed: EmbedFlow
     explain: ExplainFlow
     models: ListModelsFlow
     measure: MeasureFlow
@@ -101,7 +103,7 @@ class RouterServicer(RouterServiceServicer):
         return pb.CancelRunResponse(run=run_of(seen), cancelled_requests=stopped)
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
-        raise NotYet("embeddings through the router")
+        return await self._flows.embed(request)
 
     async def Evaluate(self, request: pb.EvaluateRequest, context: Context) -> pb.EvaluateResponse:
         raise NotYet("evaluators")

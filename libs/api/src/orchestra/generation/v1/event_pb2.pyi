@@ -392,7 +392,9 @@ Global___Finished: _TypeAlias = Finished  # noqa: Y015
 
 @_typing.final
 class SampleFailed(_message.Message):
-    """SampleFailed ends one sample of several."""
+    """SampleFailed ends one sample of several. Where a stream itself breaks, its trailing metadata may have, under orchestra-unfinished-bin,
+    a GenerationEvent with a SampleFailed without status for each sample that had consumed something and had not ended.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -400,6 +402,7 @@ class SampleFailed(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _any_pb2.Any:
         """Always a google.rpc.Status, with the same details that a stream's status would have."""
@@ -414,6 +417,10 @@ class SampleFailed(_message.Message):
     def provenance(self) -> _provenance_pb2.Provenance:
         """Known so far."""
 
+    @_builtins.property
+    def timings(self) -> _usage_pb2.Timings:
+        """Known so far; the device's share is charged, too."""
+
     def __init__(
         self,
         *,
@@ -421,10 +428,11 @@ class SampleFailed(_message.Message):
         usage: _usage_pb2.Usage | None = ...,
         cost: _usage_pb2.Cost | None = ...,
         provenance: _provenance_pb2.Provenance | None = ...,
+        timings: _usage_pb2.Timings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "provenance", b"provenance", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "provenance", b"provenance", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "provenance", b"provenance", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "provenance", b"provenance", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,11 +64,15 @@ class ModelSpec(_message.Message):
     model: _builtins.str
     """The catalogue's name."""
     path: _builtins.str
-    """File or folder on the host."""
+    """File or folder on the host; the address of a server that runs already; or "simulated:" and a name."""
     expected_revision: _builtins.str
-    """"sha256:" and digest; checked before loading. Empty: computed and reported, not compared."""
+    """"sha256:" and digest, or what the node reported where there are no files; checked before loading. Empty: computed and reported, not
+    compared.
+    """
     engine: _builtins.str
-    """auto, or the name of an engine that is installed (today llamacpp). auto takes the best that the device allows."""
+    """auto, or the name of an engine: llamacpp, exllamav2, encoder, ctranslate2, openai-server, simulated. auto takes one that loads what is
+    stored at `path` and is fast on the device; GetNode says which and why.
+    """
     context_tokens: _builtins.int
     """Tokens of context per request. Absent: what the model's file says, within the deployment's bound."""
     slots: _builtins.int

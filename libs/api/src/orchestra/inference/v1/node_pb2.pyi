@@ -62,12 +62,16 @@ class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind
     DEVICE_KIND_UNSPECIFIED: _DeviceKind.ValueType  # 0
     DEVICE_KIND_CPU: _DeviceKind.ValueType  # 1
     DEVICE_KIND_CUDA: _DeviceKind.ValueType  # 2
+    DEVICE_KIND_SIMULATED: _DeviceKind.ValueType  # 3
+    """Declared and not there: its models compute nothing, and its figures are those that were declared."""
 
 class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper): ...
 
 DEVICE_KIND_UNSPECIFIED: DeviceKind.ValueType  # 0
 DEVICE_KIND_CPU: DeviceKind.ValueType  # 1
 DEVICE_KIND_CUDA: DeviceKind.ValueType  # 2
+DEVICE_KIND_SIMULATED: DeviceKind.ValueType  # 3
+"""Declared and not there: its models compute nothing, and its figures are those that were declared."""
 Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 class _LoadStage:
@@ -152,7 +156,7 @@ Global___Node: _TypeAlias = Node  # noqa: Y015
 
 @_typing.final
 class Device(_message.Message):
-    """Device is one GPU, or the CPU."""
+    """Device is one GPU, or the CPU; or one that is only declared, for models that are simulated."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestra_errors import DataLoss, InvalidRequest, OrchestraError, Unavailable
+from orchestra_errors import InvalidRequest, OrchestraError, Unavailable
+from orchestra_inference_node.adapters.llamacpp.hidden import HiddenTokens, lost
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Output, Piece, Prefill, TopTokens
 
 # a sampled token has some probability, even where a 32-bit float shows none
 _LEAST_PROBABILITY = 1.2e-38
+_UNTOLD = -1
 
 
 class ChunkReader:
     """Reads the chunks of one sample in order. `ended` is set once the sample has its End."""
 
     def __init__(
-        self, draw: Draw, model: str, stop_texts: Mapping[int, str], *, forked: bool = False
+        self,
+        draw: Draw,
+        model: str,
+        stop_texts: Mapping[int, str],
+        vocabulary: Vocabulary,
+        *,
+        forked: bool = False,
     ) -> None:
         """`stop_texts` gives the text of each of the draw's stop tokens. `forked`: the engine copied the
         computed prompt from another sample."""
         self._draw = draw
         self._model = model
         self._stop_texts = stop_texts
+        self._vocabulary = vocabulary
+        self._hidden = HiddenTokens(vocabulary.fill)
+        self._exact = draw.token_ids or draw.logprobs
+        self._entries: deque[dict[str, Any]] = deque()
         self._seen = 0
         self._cached = len(draw.prompt_ids) if forked else 0
         self._forked = forked
@@ -36,54 +50,96 @@ class ChunkReader:
                 self._cached = progress["cache"]
             return [Prefill(progress["processed"], progress["total"], self._cached)]
         if said["stop"]:
-            return [self._end(said)]
+            return self._end(said)
         return self._token(said)
 
     def error(self, data: Mapping[str, Any]) -> OrchestraError:
-        """What an error chunk means."""
+        """What an error means."""
         constraint = "grammar" if self._draw.json_schema is None else "json_schema"
-        return engine_error(data.get("error", data), self._model, constraint)
+        return engine_error(data, self._model, constraint)
 
     def _token(self, said: Mapping[str, Any]) -> list[Output]:
-        tokens: list[int] = said["tokens"]
+        # a server of before return_tokens tells only how many they are
+        token: int = (said.get("tokens") or (_UNTOLD,))[0]
         predicted: int = said["tokens_predicted"]
-        missed = predicted - self._seen - len(tokens)
+        missed = max(0, predicted - self._seen - 1)
         self._seen = predicted
-        if missed > 0 and (self._draw.token_ids or self._draw.logprobs):
-            # the engine keeps the tokens inside a character to itself, and says only how many they were
-            raise DataLoss(
-                "the token ids of a character made of several tokens", "the engine does not stream them"
-            )
-        piece = Piece(text=said["content"], tokens=len(tokens) + max(0, missed))
-        if self._draw.token_ids:
-            piece.token_ids = tokens
-        if self._draw.logprobs:
-            self._add_logprobs(piece, said["completion_probabilities"])
-        stop = next((token for token in tokens if token in self._stop_texts), None)
-        if stop is None:
+        piece = Piece(text=said["content"], tokens=1 + missed)
+        if self._exact or self._draw.stop:
+            self._hidden.note(missed, token)
+        if self._exact:
+            if self._name(piece, said):
+                self.ended = True
+                return [piece, self._count(EndReason.MAX_TOKENS, "", said)]
+        elif piece.text:
+            self._hidden.text_came()
+        if token not in self._stop_texts:
             return [piece]
-        own = self._stop_texts[stop]
+        own = self._stop_texts[token]
         piece.text = piece.text.removesuffix(own) if own else piece.text
         self.ended = True
-        return [piece, self._count(EndReason.STOP_SEQUENCE, own or str(stop), said)]
+        return [piece, self._count(EndReason.STOP_SEQUENCE, own or str(token), said)]
 
-    def _add_logprobs(self, piece: Piece, entries: list[dict[str, Any]]) -> None:
-        for entry in entries:
-            piece.logprobs.append(_log(entry["prob"]))
-            if self._draw.top_logprobs:
-                top = entry["top_probs"][: self._draw.top_logprobs]
-                piece.top.append(
-                    TopTokens(
-                        tuple(one["id"] for one in top),
-                        tuple(_log(one["prob"]) for one in top),
-                        tuple(one["token"] for one in top),
-                    )
-                )
+    def _name(self, piece: Piece, said: Mapping[str, Any]) -> bool:
+        """The ids and logprobs that are known now into the piece; whether max_tokens ends the answer with it.
 
-    def _end(self, said: Mapping[str, Any]) -> End:
-        self.ended = True
+        The engine was asked for a few tokens more than max_tokens, which end a character that it is in.
+        """
+        self._entries.extend(said.get("completion_probabilities") or ())
+        fresh, of_text = self._hidden.known(piece.text, self._draw.stop)
         limit = self._draw.max_tokens
+        over = -1 if limit is None else self._seen - limit
+        piece.tokens -= min(piece.tokens, max(0, over))
+        whole = bool(piece.text) and piece.text.encode() == self._bytes(of_text)
+        # what prints nothing may be an end, and a text that is held back or cut a stop text: the next tells
+        goes_on = whole and of_text[-1] not in self._stop_texts
+        ends = not self._hidden.waiting and (over > 0 or (over == 0 and goes_on))
+        if over > 0:
+            piece.text = self._text(of_text[:-over]) if ends else ""
+            fresh = fresh[:-over]
+        self._add(piece, fresh)
+        return ends
+
+    def _add(self, piece: Piece, fresh: Sequence[tuple[int, bool]]) -> None:
+        if self._draw.token_ids:
+            piece.token_ids = [token for token, _ in fresh]
+        if self._draw.logprobs:
+            for token, hidden in fresh:
+                self._add_logprob(piece, self._certain(token) if hidden else self._entries.popleft())
+
+    def _certain(self, token: int) -> dict[str, Any]:
+        """What the engine would have said of a hidden token where there was no choice. Raises DataLoss."""
+        if self._draw.temperature > 0:
+            raise lost("logprobs")
+        alone = {"id": token, "prob": 1.0, "token": self._vocabulary.bytes_of(token).decode(errors="replace")}
+        return alone | {"top_probs": [alone]}
+
+    def _add_logprob(self, piece: Piece, entry: dict[str, Any]) -> None:
+        piece.logprobs.append(_log(entry["prob"]))
+        if self._draw.top_logprobs:
+            top = entry["top_probs"][: self._draw.top_logprobs]
+            piece.top.append(
+                TopTokens(
+                    tuple(one["id"] for one in top),
+                    tuple(_log(one["prob"]) for one in top),
+                    tuple(one["token"] for one in top),
+                )
+            )
+
+    def _end(self, said: Mapping[str, Any]) -> list[Output]:
+        rest = Piece()
+        limit = self._draw.max_tokens
+        over = 0 if limit is None else max(0, said["tokens_predicted"] - limit)
+        if self._exact and self._hidden.waiting and said["stop_type"] == "word":
+            fresh, of_text = self._hidden.known(said["stopping_word"])
+            self._add(rest, fresh[: len(fresh) - over])
+            rest.text = self._text(of_text[:-over]) if over else ""
+        if self._exact and (self._hidden.waiting or said["tokens_predicted"] > self._seen):
+            raise lost("token ids")
+        self.ended = True
         match said["stop_type"]:
+            case _ if over:
+                reason = EndReason.MAX_TOKENS
             case "eos":
                 reason = EndReason.STOP
             case "word":
@@ -95,15 +151,29 @@ class ChunkReader:
             case _:
                 # a grammar that allows nothing more
                 reason = EndReason.STOP
-        return self._count(reason, said.get("stopping_word", ""), said)
+        matched = said["stopping_word"] if reason is EndReason.STOP_SEQUENCE else ""
+        end = self._count(reason, matched, said)
+        if reason in (EndReason.MAX_TOKENS, EndReason.CONTEXT_FULL):
+            # what the engine holds back because it may become a stop text, it drops at a limit
+            rest.text += self._text(self._hidden.withheld)
+        return [end] if rest == Piece() else [rest, end]
+
+    def _bytes(self, tokens: Sequence[int]) -> bytes:
+        return b"".join(map(self._vocabulary.bytes_of, tokens))
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        """Whole characters."""
+        return self._bytes(tokens).decode(errors="ignore")
 
     def _count(self, reason: EndReason, matched: str, said: Mapping[str, Any]) -> End:
+        predicted: int = said["tokens_predicted"]
+        limit = self._draw.max_tokens
         return End(
             reason=reason,
             stop_matched=matched,
             prompt_tokens=said["tokens_evaluated"],
             cached_prompt_tokens=self._cached,
-            completion_tokens=said["tokens_predicted"],
+            completion_tokens=predicted if limit is None else min(predicted, limit),
         )
 
 

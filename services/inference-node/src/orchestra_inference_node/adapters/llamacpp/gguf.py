@@ -15,8 +15,10 @@ from orchestra_inference_node.ports import ModelFiles
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_PACKED = {kind: struct.Struct(f"<{kind}") for kind in _SCALARS.values()}
 _STRING, _ARRAY = 8, 9
 _MOST_DIMENSIONS = 8
+_TOKEN_LISTS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
 # one number for each layer; longer arrays are vocabularies
 _MOST_LAYERS = 1024
 _FILE_TYPES = {
@@ -25,6 +27,9 @@ _FILE_TYPES = {
     19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
 }  # fmt: skip
+_UNREADABLE = (
+    struct.error, IndexError, KeyError, OverflowError, TypeError, UnicodeDecodeError, ZeroDivisionError,
+)  # fmt: skip
 # bytes and elements of one block, for tensor types of ggml
 _BLOCKS = {
     0: (4, 1), 1: (2, 1), 2: (18, 32), 3: (20, 32), 6: (22, 32), 7: (24, 32), 8: (34, 32), 10: (84, 256),
@@ -67,19 +72,20 @@ class GgufFacts:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 try:
                     metadata, tensors = _read_head(data)
-                except (struct.error, IndexError, UnicodeDecodeError, KeyError, OverflowError) as error:
+                except _UNREADABLE as error:
                     raise DataLoss(str(path), "its head cannot be read") from error
                 whole = tensors.stop <= len(data)
         if not whole:
             raise DataLoss(str(path), "it is shorter than its tensors")
         architecture = str(metadata.get("general.architecture", ""))
         length = metadata.get(f"{architecture}.context_length")
+        tokens = metadata.get("tokenizer.ggml.tokens", 0)
         return cls(
             architecture=architecture,
             context_tokens=int(length) if length else None,
             quantization=_FILE_TYPES.get(metadata.get("general.file_type", -1), ""),
             has_chat_template=bool(metadata.get("tokenizer.chat_template")),
-            vocabulary=metadata.get("tokenizer.ggml.tokens", 0),
+            vocabulary=tokens if isinstance(tokens, int) else len(tokens),
             tensor_bytes=len(tensors),
             shape={
                 name.removeprefix(f"{architecture}."): value
@@ -87,6 +93,29 @@ class GgufFacts:
                 if name.startswith(f"{architecture}.")
             },
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """A tokenizer as the file has it; `types` are llama.cpp's."""
+
+    kind: str
+    texts: list[str]
+    types: list[int]
+
+
+def token_table(path: Path) -> TokenTable:
+    """The vocabulary of a file that is whole; it has thousands of texts."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        cursor = _Cursor(data, 16)
+        metadata: dict[str, Any] = {}
+        for _ in range(cursor.number("Q")):
+            key = cursor.text()
+            kind = cursor.number("I")
+            read = cursor.items if key in _TOKEN_LISTS else cursor.value
+            metadata[key] = read(kind)
+    texts, types = (metadata.get(key, []) for key in _TOKEN_LISTS)
+    return TokenTable(str(metadata.get("tokenizer.ggml.model", "")), texts, types)
 
 
 def inspect(path: str, options: Mapping[str, str]) -> ModelFiles:
@@ -127,8 +156,9 @@ class _Cursor:
         self.at = at
 
     def number(self, kind: str) -> Any:
-        (value,) = struct.unpack_from(f"<{kind}", self._data, self.at)
-        self.at += struct.calcsize(f"<{kind}")
+        packed = _PACKED[kind]
+        (value,) = packed.unpack_from(self._data, self.at)
+        self.at += packed.size
         return value
 
     def text(self) -> str:
@@ -153,3 +183,14 @@ class _Cursor:
         else:
             self.at += struct.calcsize(_SCALARS[inner]) * count
         return count
+
+    def items(self, kind: int) -> list[Any]:
+        """An array whole. Raises KeyError when it is none."""
+        if kind != _ARRAY:
+            raise KeyError("array")
+        inner, count = self.number("I"), self.number("Q")
+        if inner == _STRING:
+            return [self.text() for _ in range(count)]
+        packed = struct.Struct(f"<{count}{_SCALARS[inner]}")
+        begin, self.at = self.at, self.at + packed.size
+        return list(packed.unpack_from(self._data, begin))

@@ -7,13 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-
-class HttpFailed(Exception):
-    """The server answered with an error; `status` is HTTP's, the text its message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+from orchestra_inference_node.adapters.exchanges import HttpFailed
 
 
 class UnixHttp:

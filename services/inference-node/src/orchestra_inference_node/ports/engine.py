@@ -1,15 +1,13 @@
-"""What the node needs from outside, in its own words."""
+"""One loaded model, and what loading it takes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Output, Piece
-from orchestra_inference_node.domain.inventory import CardReading, Cards
-from orchestra_inference_node.domain.resident import Resident, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class EngineFacts:
 class Outputs(Protocol):
     """One draw as it comes. An asynchronous generator is one."""
 
-    def __aiter__(self) -> Outputs: ...
+    def __aiter__(self) -> AsyncIterator[Output]: ...
 
     async def __anext__(self) -> Output: ...
 
@@ -133,103 +131,5 @@ class LoadSettings:
     """Where to compute, in the order of the spec; none: the CPU."""
     moved: Callable[[LoadMoved], None] = lambda _: None
     """Told as the load goes on; from any thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """What an engine would load. `quantization` is empty where the files do not say."""
-
-    files: tuple[Path, ...]
-    """Their digest is the revision of the weights; all under one folder."""
-    quantization: str
-    chat: bool
-    """Whether there is a chat template."""
-    identity: str = ""
-    """Where there are no files: what stands for the revision, with its kind in front, for example
-    "reported:qwen-7b". It never begins with "sha256:"."""
-
-
-Inspect = Callable[[str, Mapping[str, str]], ModelFiles]
-"""Looks at what a spec's path and options name, without an engine's package. It blocks.
-
-Raises DataLoss for what is not whole, InvalidRequest for a path that is none of this engine's, OSError when
-it cannot be read.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A model's files, checked. `revision` is "sha256:" and their digest, or what stands for it where there
-    are no files; `size` in bytes."""
-
-    revision: str
-    size: int
-    quantization: str
-
-
-class WeightsFile(Protocol):
-    """Looks at model files before anything is started for them."""
-
-    async def check(self, wanted: Wanted, engine: str, moved: Callable[[int, int], None]) -> Weights:
-        """`engine` will load them. `moved` is told bytes done and in all.
-
-        Raises NotFound, DataLoss, or FailedPrecondition for another revision.
-        """
-        ...
-
-
-class WorkerHandle(Protocol):
-    """A worker's process."""
-
-    def reports(self) -> AsyncIterator[dict[str, Any]]:
-        """What it says of itself, until its end."""
-        ...
-
-    def memory_bytes(self) -> int | None:
-        """Resident memory; None when it is gone or cannot be measured."""
-        ...
-
-    def private_bytes(self) -> int | None:
-        """Resident memory that no file backs; None when it is gone or cannot be measured."""
-        ...
-
-    def drain(self, seconds: float) -> None:
-        """Tell it to finish what runs and end; what still runs after `seconds` is cut."""
-        ...
-
-    def kill(self) -> None:
-        """End it now; nothing happens when it has ended."""
-        ...
-
-    async def ended(self) -> str:
-        """How it ended, once it has."""
-        ...
-
-
-class WorkerStarter(Protocol):
-    """Starts processes."""
-
-    async def start(self, resident: Resident) -> WorkerHandle: ...
-
-
-class CardDriver(Protocol):
-    """The driver of the host's cards. Every call blocks."""
-
-    def cards(self) -> Cards:
-        """Who is there."""
-        ...
-
-    def reading(self, index: int) -> CardReading:
-        """One card's memory and power now."""
-        ...
-
-
-class ChangeSignal(Protocol):
-    """Tells that something of the node changed."""
-
-    @property
-    def version(self) -> int: ...
-
-    async def after(self, seen: int, seconds: float | None = None) -> int:
-        """The version once it is newer than `seen`, or after `seconds` whatever it is then."""
-        ...
+    revision: str = ""
+    """What was inspected, where there are no files to be sure of: another is not to be loaded."""

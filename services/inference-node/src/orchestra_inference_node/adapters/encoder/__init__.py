@@ -1,0 +1,1 @@
+"""The ONNX encoder engine: one vector for each text."""
