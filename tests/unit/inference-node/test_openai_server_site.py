@@ -94,6 +94,6 @@ def test_options_are_these_and_a_key_is_none_of_them() -> None:
 
 
 def test_the_page_names_every_option() -> None:
-    page = (Path(__file__).parents[3] / "services/inference-node/README.md").read_text()
-    section = page.partition("## What the openai-server engine does")[2].partition("\n## ")[0]
+    page = (Path(__file__).parents[3] / "services/inference-node/ENGINES.md").read_text()
+    section = page.partition("## openai-server\n")[2].partition("\n## ")[0]
     assert all(f"| `{name}` |" in section for name in ENTRY.options)

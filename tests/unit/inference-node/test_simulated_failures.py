@@ -143,8 +143,8 @@ def test_what_is_wrong_with_a_declaration_is_named_at_once() -> None:
 
 
 def test_the_page_names_every_option_and_every_failure() -> None:
-    page = (Path(__file__).parents[3] / "services/inference-node/README.md").read_text()
-    section = page[page.index("## What the simulated engine does") :].split("\n## ", 1)[0]
+    page = (Path(__file__).parents[3] / "services/inference-node/ENGINES.md").read_text()
+    section = page[page.index("## simulated\n") :].split("\n## ", 1)[0]
     named = [
         cell for row in re.findall(r"^\| (`.*?) \|", section, re.M) for cell in re.findall(r"`(\w+)`", row)
     ]

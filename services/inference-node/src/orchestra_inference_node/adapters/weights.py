@@ -47,12 +47,10 @@ class CheckedFiles:
             raise DataLoss(wanted.path, str(error)) from error
         if wanted.expected_revision and wanted.expected_revision != revision:
             raise FailedPrecondition(
-                f"model {wanted.model}", f"its file is {revision}, expected was {wanted.expected_revision}"
+                f"model {wanted.model}", f"is {revision}, expected was {wanted.expected_revision}"
             )
         if wanted.chat and not model.chat:
-            raise FailedPrecondition(
-                f"model {wanted.model}", "declared to chat, and its file holds no chat template"
-            )
+            raise FailedPrecondition(f"model {wanted.model}", "declared to chat, and it has no chat template")
         return Weights(revision, sum(seen.st_size for seen in sizes.values()), model.quantization)
 
     def _digest(self, files: Mapping[Path, os.stat_result], moved: Callable[[int, int], None]) -> str:
