@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-import torch
 from adapter_engines import CARD, draw, opened, settings
 from scripted_exllamav2 import cards, checkpoint
 
@@ -17,9 +15,9 @@ from orchestra_inference_node.ports import EngineDevice, LoadMoved
 
 @pytest.fixture(autouse=True)
 def visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The adapter sets them for its own process."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    """As a daemon starts a worker for two cards."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def test_it_is_there() -> None:
@@ -44,14 +42,6 @@ async def test_a_draft_model_counts_as_well(model_folder: Path, tmp_path: Path) 
         assert moves[-1].layers_done == moves[-1].layers_total == 2 * checkpoint.LAYERS
         layers = [one.layers_done or 0 for one in moves]
         assert layers == sorted(layers)
-
-
-async def test_the_process_sees_the_devices_of_the_order_in_their_order(model_folder: Path) -> None:
-    devices = (EngineDevice("b", "cuda", 3), EngineDevice("a", "cuda", 1))
-    async with opened(model_folder, devices=devices):
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,1"
-        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-        assert torch.cuda.device_count() == 2
 
 
 async def test_a_split_puts_each_devices_share_there(model_folder: Path) -> None:
