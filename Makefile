@@ -117,6 +117,13 @@ $(GPU)/.installed: $(VENV)/.engine-wheels | $(GPU)/bin/python
 		&& PATH="$(CURDIR)/$(GPU)/bin:$$PATH" $(GPU)/bin/python -c "import exllamav2")
 	@touch $@
 
+# what CTranslate2's converters read checkpoints with
+CONVERTER := transformers==5.23.0
+
+$(ENGINES)/.converter: $(ENGINES)/.installed
+	@$(call quiet,converter,$(ENGINES)/bin/python -m pip install $(CONVERTER))
+	@touch $@
+
 .PHONY: check
 check: setup ## lint, types, layers, contracts, locks, layout (ONLY="mypy layout" runs some)
 	@$(BIN)/python $(CHECKS)/run.py $(ONLY)
@@ -128,7 +135,7 @@ test: setup models $(VENV)/.engine-wheels ## unit, integration and end-to-end te
 	@$(BIN)/python -m pytest -q -m "not long" $(TESTS)
 
 .PHONY: test-engines
-test-engines: setup models $(ENGINES)/.installed ## exllamav2 without a GPU: its own code on CPU torch over a scripted model
+test-engines: setup models $(ENGINES)/.converter ## exllamav2 without a GPU: its own code on CPU torch over a scripted model; evaluators converted from checkpoints
 	@$(ENGINES)/bin/python -m pytest -q -m "not long" tests/engines
 
 .PHONY: test-gpu

@@ -62,6 +62,18 @@ async def test_eight_draws_of_one_prompt_compute_it_once(
     assert len({one.text for one in drawn}) > 1
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_draws_one_after_the_other_compute_their_prompt_once(model_folder: Path, slots: int) -> None:
+    """Also where each of them reserves the whole context, as one without max_tokens does."""
+    async with opened(model_folder, slots=slots, context=512) as engine:
+        ids = await prompt(engine, 400)
+        (sea,) = await engine.tokenize(" sea", special=False)
+        asked: dict[str, Any] = {"stop_token_ids": (sea,)}
+        first, *others = [await draw(engine, ids, seed=seed, **asked) for seed in range(5)]
+        assert first.end.cached_prompt_tokens == 0
+        assert [one.end.cached_prompt_tokens for one in others] == [399] * 4
+
+
 async def test_later_draws_find_the_prompt_of_earlier_ones(engine: Any) -> None:
     ids = await prompt(engine, 600)
     await draw(engine, ids, max_tokens=2)
@@ -132,6 +144,25 @@ async def test_a_cancel_ends_a_long_prefill_after_its_portion(engine: Any, befor
     gate.open()
     await closing
     assert sum(computed) <= 2 * 256
+
+
+async def test_draws_that_are_closed_at_any_time_leave_nothing_behind(engine: Any) -> None:
+    """Before they begin, in the queue, in the prefill, in the answer, at their end."""
+    ids = await prompt(engine, 700)
+    await draw(engine, ids, max_tokens=2)
+    threads = threading.active_count()
+    for at in range(120):
+        streams = engine.generate(tuple(Draw(ids[at:], seed=n, max_tokens=3) for n in range(3)), 0.001)
+        for looks, stream in enumerate(streams):
+            for _ in range((at + looks) % 7):
+                await anext(stream, None)
+        await asyncio.gather(*(stream.aclose() for stream in streams))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert threading.active_count() <= threads + 8, (
+        "threads of the pools that are not there from the beginning"
+    )
+    drawn = await draw_many(engine, ids, EIGHT, max_tokens=3)
+    assert all(one.end.completion_tokens == 3 for one in drawn)
 
 
 async def test_a_stream_that_nobody_reads_computes_nothing(engine: Any, before_forward: list[Any]) -> None:

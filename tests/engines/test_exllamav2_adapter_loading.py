@@ -8,7 +8,7 @@ import pytest
 from adapter_engines import CARD, draw, opened, settings
 from scripted_exllamav2 import cards, checkpoint
 
-from orchestra_errors import DataLoss, FailedPrecondition, InvalidRequest
+from orchestra_errors import DataLoss, FailedPrecondition, InsufficientMemory, InvalidRequest
 from orchestra_inference_node.adapters.engines import installed_engines, memory_needed, open_engine
 from orchestra_inference_node.ports import EngineDevice, LoadMoved
 
@@ -53,10 +53,23 @@ async def test_a_split_puts_each_devices_share_there(model_folder: Path) -> None
         open_engine("exllamav2", settings(model_folder, gpu_split="8,8"))
 
 
+def test_what_was_loaded_before_it_did_not_fit_is_given_back(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any(cards.held.values())
+    monkeypatch.setattr(cards, "BYTES", 100_000)
+    with pytest.raises(InsufficientMemory) as refused:
+        open_engine("exllamav2", settings(model_folder))
+    needed = memory_needed("exllamav2", settings(model_folder))
+    assert f"{needed} bytes" in refused.value.message and "100000 bytes are free" in refused.value.message
+    assert not any(cards.held.values())
+
+
 async def test_what_it_is_told_of_itself(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(model_folder, slots=3, context=500) as paged:
         assert "paged attention" in paged.facts.build and "without" not in paged.facts.build
         assert (paged.facts.slots, paged.facts.context_tokens, paged.facts.missing_sampling) == (3, 500, ())
+        assert not paged.facts.deterministic_seed, "on a card the order of its sums is not fixed"
     monkeypatch.setattr(cards, "CAPABILITY", (7, 5))
     async with opened(model_folder, slots=3) as old:
         assert old.facts.slots == 1 and "without paged attention" in old.facts.build
@@ -102,4 +115,4 @@ async def test_a_broken_template_is_damage_and_none_is_no_chat(tmp_path: Path) -
 def test_the_memory_is_known_before(model_folder: Path) -> None:
     weights = (model_folder / "model.safetensors").stat().st_size
     numbers = checkpoint.LAYERS * checkpoint.WIDTH
-    assert memory_needed("exllamav2", settings(model_folder)) == weights + 4 * 1024 * numbers * 4
+    assert memory_needed("exllamav2", settings(model_folder)) == weights + (4 * 1024 + 256) * numbers * 4

@@ -255,7 +255,7 @@ def test_the_memory_is_weights_and_cache(tmp_path: Path) -> None:
     numbers = 192
     for cache, both in {"FP16": 4.0, "Q8": 2.125, "Q6": 1.625, "Q4": 1.125}.items():
         settings = plan(model, slots=4, context=1000, cache=cache)
-        assert memory_needed("exllamav2", settings) == weights + int(4 * 1024 * numbers * both)
+        assert memory_needed("exllamav2", settings) == weights + int((4 * 1024 + 256) * numbers * both)
     assert (
         memory_needed("exllamav2", plan(model, slots=4, context=1000, paged="false"))
         == weights + 1024 * numbers * 4
@@ -263,7 +263,7 @@ def test_the_memory_is_weights_and_cache(tmp_path: Path) -> None:
     draft = folder(tmp_path / "d", num_hidden_layers=1)
     both_models = memory_needed("exllamav2", plan(model, slots=1, context=512, draft_model=str(draft)))
     # what is drafted beyond the context takes a page more
-    assert both_models == 2 * weights + 768 * (numbers + numbers // 3) * 4
+    assert both_models == 2 * weights + (768 + 256) * (numbers + numbers // 3) * 4
     assert memory_needed("exllamav2", plan(folder(tmp_path / "x", hidden_size="wide"))) is None
 
 

@@ -81,14 +81,13 @@ class AnswerReader:
             piece.logprobs.append(_log(token.probability))
             if self._draw.top_logprobs:
                 piece.top.append(self._top(token))
+        ends = token.id in self._stop_tokens or token.id in self._eos_tokens
+        piece.text += self._text.rest() if ends else self._text.add(token.id)
+        if self._text.matched:
+            return EndReason.STOP_SEQUENCE, self._text.matched
         if token.id in self._stop_tokens:
-            piece.text += self._text.rest()
             return EndReason.STOP_SEQUENCE, self._stop_tokens[token.id]
-        if token.id in self._eos_tokens:
-            piece.text += self._text.rest()
-            return EndReason.STOP, ""
-        piece.text += self._text.add(token.id)
-        return (EndReason.STOP_SEQUENCE, self._text.matched) if self._text.matched else None
+        return (EndReason.STOP, "") if ends else None
 
     def _top(self, token: _Token) -> TopTokens:
         # where fewer are possible the engine fills up with others, of probability 0

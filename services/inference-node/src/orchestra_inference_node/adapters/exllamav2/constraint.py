@@ -45,10 +45,10 @@ class Constraints:
             grammar = self._grammar(draw)
         except Exception as error:
             # its readers of schemas and of GBNF raise plain ones
-            raise InvalidRequest.of(field, str(error)) from error
+            raise InvalidRequest.of(field, _first_line(str(error))) from error
         is_wrong, why = self._llguidance.LLMatcher.validate_grammar_with_warnings(grammar, self._tokens)
         if is_wrong:
-            raise InvalidRequest.of(field, "; ".join(why))
+            raise InvalidRequest.of(field, _first_line("; ".join(why)))
 
         def make(model: Any, tokenizer: Any) -> GrammarFilter:
             matcher = self._llguidance.LLMatcher(self._tokens, grammar, log_level=0)
@@ -112,7 +112,12 @@ class GrammarFilter(ExLlamaV2Filter):  # type: ignore[misc]
         """What the matcher could not do with the answer so far."""
         if not self._matcher.is_error():
             return None
-        return InvalidRequest.of(self._field, str(self._matcher.get_error()))
+        return InvalidRequest.of(self._field, _first_line(self._matcher.get_error()))
+
+
+def _first_line(text: str) -> str:
+    """Without the parser's whole state."""
+    return text.strip().partition("\n")[0]
 
 
 MakeFilter = Callable[[Any, Any], GrammarFilter]

@@ -66,18 +66,17 @@ class LoadedModel:
 
     def load(self, progress: Progress) -> None:
         """Blocks until the weights are on the devices. Raises what exllamav2 and torch do."""
-        model = ExLlamaV2(self.config)
-        parts = [(model, self.plan.cache)]
+        self.model = ExLlamaV2(self.config)
+        models = [self.model]
         if self.plan.draft is not None:
-            draft = ExLlamaV2(
-                self._sized(config_of(self.plan.draft, flash_attention=not self.config.no_flash_attn))
-            )
-            parts.append((draft, self.plan.draft_cache))
-        progress.expect([one.modules for one, _ in parts])
-        caches = [self._put(one, kind, progress.of(one.modules)) for one, kind in parts]
-        self.model, self.cache = model, caches[0]
-        if self.plan.draft is not None:
-            self.draft_model, self.draft_cache = parts[1][0], caches[1]
+            config = config_of(self.plan.draft, flash_attention=not self.config.no_flash_attn)
+            self.draft_model = ExLlamaV2(self._sized(config))
+            models.append(self.draft_model)
+        progress.expect([one.modules for one in models])
+        told = [progress.of(one.modules) for one in models]
+        self.cache = self._put(self.model, self.plan.cache, told[0], self.plan.gpu_split)
+        if self.draft_model is not None:
+            self.draft_cache = self._put(self.draft_model, self.plan.draft_cache, told[1], ())
         self.tokenizer = ExLlamaV2Tokenizer(self.config)
         # the text is found outside of the generator, which would hold an answer back for ever behind one byte
         # that makes no character; without text it hands over each token as it comes
@@ -120,11 +119,12 @@ class LoadedModel:
         config.max_attention_size = self.plan.chunk_tokens**2
         return config
 
-    def _put(self, model: Any, kind: str, moved: Callable[[int, int], None]) -> Any:
+    def _put(self, model: Any, kind: str, moved: Callable[[int, int], None], split: tuple[float, ...]) -> Any:
+        """Load a model, and give its cache. `split`: GiB for each device; empty: as it fits."""
         cache_class = _CACHES[kind]
         tokens = self.plan.cache_tokens
-        if self.plan.gpu_split:
-            model.load(gpu_split=list(self.plan.gpu_split), callback=moved)
+        if split:
+            model.load(gpu_split=list(split), callback=moved)
             return cache_class(model, batch_size=1, max_seq_len=tokens)
         cache = cache_class(model, batch_size=1, max_seq_len=tokens, lazy=True)
         model.load_autosplit(cache, reserve_vram=self._reserves(), callback=moved)

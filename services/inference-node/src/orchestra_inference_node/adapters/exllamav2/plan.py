@@ -50,7 +50,10 @@ class Plan:
         sequence = min(wanted, model.trained_tokens)
         if draft is not None:
             sequence = min(sequence, draft.trained_tokens)
-        pool = int(asked.get("cache_tokens", 0)) or slots * -(-sequence // PAGE) * PAGE
+        # one page more, so that a draw that follows another on a full pool does not take the page that the
+        # end of their prompt is in, but copies it
+        pages = slots * -(-sequence // PAGE) + (1 if paged else 0)
+        pool = int(asked.get("cache_tokens", 0)) or pages * PAGE
         sequence = min(sequence, pool)
         # the buffers of one step must hold a step of every slot
         least = -(-slots * STEP_TOKENS // PAGE) * PAGE
