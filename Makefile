@@ -136,7 +136,7 @@ test: setup models $(VENV)/.engine-wheels ## unit, integration and end-to-end te
 
 .PHONY: test-engines
 test-engines: setup models $(ENGINES)/.converter ## exllamav2 without a GPU: its own code on CPU torch over a scripted model; evaluators converted from checkpoints
-	@$(ENGINES)/bin/python -m pytest -q tests/engines
+	@$(ENGINES)/bin/python -m pytest -q -m "not long" tests/engines
 
 .PHONY: test-gpu
 test-gpu: setup ## the engines' suite on a CUDA card (EXL2_MODEL=, GGUF_MODEL=); where none is it says so
@@ -145,6 +145,7 @@ test-gpu: setup ## the engines' suite on a CUDA card (EXL2_MODEL=, GGUF_MODEL=);
 .PHONY: test-long
 test-long: setup models test-engines ## what is long: whole installs, kill loops, a frozen peer, and test-engines
 	@$(BIN)/python -m pytest -q -m long $(TESTS) || { code=$$?; [ $$code -eq 5 ] && echo "no test is marked long yet"; }
+	@$(ENGINES)/bin/python -m pytest -q -m long tests/engines
 
 .PHONY: bench-footprint
 bench-footprint: setup ## how soon the mesh is ready and how much memory it takes; last line is JSON
