@@ -15,8 +15,8 @@ from orchestra_inference_node.ports import EngineDevice, LoadMoved
 
 @pytest.fixture(autouse=True)
 def visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a daemon starts a worker for two cards."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    """As a daemon starts a worker for one card."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
