@@ -12,12 +12,7 @@ from orchestra_errors import DataLoss, FailedPrecondition, InsufficientMemory, I
 from orchestra_inference_node.adapters.engines import installed_engines, memory_needed, open_engine
 from orchestra_inference_node.ports import EngineDevice, LoadMoved
 
-
-@pytest.fixture(autouse=True)
-def visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a daemon starts a worker for one card."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+TWO = (CARD, EngineDevice("gpu-1", "cuda", 1))
 
 
 def test_it_is_there() -> None:
@@ -44,11 +39,24 @@ async def test_a_draft_model_counts_as_well(model_folder: Path, tmp_path: Path) 
         assert layers == sorted(layers)
 
 
-async def test_a_split_puts_each_devices_share_there(model_folder: Path) -> None:
-    devices = (CARD, EngineDevice("gpu-1", "cuda", 1))
-    async with opened(model_folder, devices=devices, gpu_split="0.05,8") as engine:
+async def test_what_one_card_cannot_hold_goes_on_to_the_next(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(cards, "BYTES", 150_000)
+    async with opened(model_folder, devices=TWO) as engine:
         assert (await draw(engine, "<|say|>calm<|done|>")).text == "calm"
-        assert cards.held[0] + cards.held[1] > 0
+        assert cards.held[1] > 0 and cards.held[0] + cards.held[1] > cards.BYTES
+    assert not any(cards.held.values())
+
+
+async def test_a_split_is_obeyed_and_names_each_device(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    async with opened(model_folder, devices=TWO, gpu_split="0.001,8") as engine:
+        assert (await draw(engine, "<|say|>calm<|done|>")).text == "calm"
+        assert cards.held[0] == 0 < cards.held[1], "the first has no room for what a layer computes in"
     with pytest.raises(InvalidRequest, match="gpu_split"):
         open_engine("exllamav2", settings(model_folder, gpu_split="8,8"))
 

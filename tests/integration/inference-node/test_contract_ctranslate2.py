@@ -15,7 +15,6 @@ from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra_testing.engine_contract import (
     EmbedContract,
     EndContract,
-    LifeContract,
     PromptContract,
     SoakContract,
 )
@@ -29,7 +28,6 @@ from tiny_models import write_codet5
 class TestWriting(
     EndContract,
     PromptContract,
-    LifeContract,
     SoakContract,
     EmbedContract,
 ):

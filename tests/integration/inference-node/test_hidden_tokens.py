@@ -11,7 +11,7 @@ import pytest
 from orchestra.generation.v1 import event_pb2 as ev
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra_errors import DataLoss
-from orchestra_inference_node.adapters.llamacpp.gguf import token_table
+from orchestra_inference_node.adapters.llamacpp.token_table import token_table
 from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_rpc import call_unary
 from orchestra_testing import model_file

@@ -55,6 +55,18 @@ async def test_prompt_logprobs_are_those_of_scoring_the_prompt(worker: Any) -> N
     assert [len(top.token_ids) for top in given.top_logprobs] == [0] + [2] * (len(ids) - 1)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+async def test_a_request_that_names_its_seed_repeats_though_its_prompt_is_in_a_slot(
+    temperature: float, worker: Any
+) -> None:
+    asked = worker.ask(
+        "List of fruits: apple, banana, cherry, " * 8, seed=7, temperature=temperature, max_tokens=12
+    )
+    events = [await worker.events(asked) for _ in range(3)]
+    assert len({worker.text_of(one) for one in events}) == 1
+    assert [one[-1].finished.usage.cached_prompt_tokens for one in events] == [0, 0, 0]
+
+
 async def test_a_deterministic_model_repeats_what_a_seed_gave_whatever_runs_and_ran(own_node: Any) -> None:
     _, client = own_node
     await client.load(engine_options={"deterministic": "true"}, queue_limit=8)

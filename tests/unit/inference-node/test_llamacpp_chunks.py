@@ -9,8 +9,8 @@ import pytest
 
 from orchestra_errors import DataLoss, InvalidRequest, Unavailable
 from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
-from orchestra_inference_node.adapters.llamacpp.gguf import TokenTable
 from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
+from orchestra_inference_node.adapters.llamacpp.token_table import TokenTable
 from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.domain.drawing import Draw, End, EndReason, Piece, Prefill
 

@@ -46,6 +46,8 @@ class Draw:
     json_schema: str | None = None
     grammar: str | None = None
     prompt_logprobs: int | None = None
+    fresh: bool = False
+    """The prompt is computed anew: what is found of it has other last digits, and so other near ties."""
 
 
 @dataclass(frozen=True, slots=True)

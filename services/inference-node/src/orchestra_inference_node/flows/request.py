@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestra_errors import NoCapacity, OrchestraError
 from orchestra_inference_node.domain.admission import Rank
@@ -123,6 +123,7 @@ class _Squad:
         self._samples = samples
         self._unexpected = unexpected
         self._left = deque(job.samples)
+        self._computed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._places: set[Place] = set()
         self._unread: set[Outputs] = set()
@@ -176,7 +177,7 @@ class _Squad:
             places = [place, *slots.spare(self._job.rank, most)]
             self._places.update(places)
             gang += [self._left.popleft() for _ in places[1:]]
-            streams = self._samples.streams(tuple(one.draw for one in gang))
+            streams = self._samples.streams(self._draws(gang))
             self._unread.update(streams)
         except Exception as error:
             for one in gang:
@@ -186,6 +187,14 @@ class _Squad:
             self._spawn(self._follow(one, stream, own), goes_on=not self._samples.engine.facts.forks)
         async for event in self._draw(sample, streams[0], place):
             yield event
+
+    def _draws(self, gang: list[Sample]) -> tuple[Draw, ...]:
+        """The first ones compute the prompt, and the later ones find it."""
+        draws = tuple(one.draw for one in gang)
+        if self._computed:
+            return tuple(replace(draw, fresh=False) for draw in draws)
+        self._computed = True
+        return draws
 
     async def _follow(self, sample: Sample, stream: Outputs, place: Place) -> AsyncGenerator[RequestEvent]:
         yield sample, Began()

@@ -145,6 +145,11 @@ class Residency:
         except OrchestraError as error:
             log.error("model not loaded", model=model, because=error.message)
             held.error = error
+        except Exception as error:
+            log.exception("model not loaded", model=model)
+            held.error = FailedPrecondition(
+                f"model {model}", f"the node failed ({type(error).__name__}): see its log"
+            )
         finally:
             # kill first: on cancellation nothing may be awaited before it
             if held.handle is not None:

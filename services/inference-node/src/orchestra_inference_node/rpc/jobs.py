@@ -92,7 +92,8 @@ class Jobs:
         for position in range(sampling.n):
             index = hop.first_sample_index + position
             seed = seed_in_range(seed_of_sample(base, index, sampling.n))
-            samples.append(Sample(index, uuid.uuid4().hex, _draw(sampling, ids, seed)))
+            draw = _draw(sampling, ids, seed, repeats=generation.sampling.HasField("seed"))
+            samples.append(Sample(index, uuid.uuid4().hex, draw))
         rank = _RANKS.get(generation.priority, Rank.NORMAL)
         alone = sampling.n == 1 and not one_of_many
         return Job(tuple(samples), rank, deadline, alone)
@@ -137,7 +138,8 @@ def missing_capabilities(generation: request_pb2.GenerationRequest, facts: Engin
     return missing + [name for name in facts.missing_sampling if not is_neutral(sampling, name)]
 
 
-def _draw(sampling: Sampling, ids: tuple[int, ...], seed: int) -> Draw:
+def _draw(sampling: Sampling, ids: tuple[int, ...], seed: int, *, repeats: bool) -> Draw:
+    """`repeats`: the caller named the seed, to get the same again."""
     return Draw(
         prompt_ids=ids,
         seed=seed,
@@ -157,4 +159,5 @@ def _draw(sampling: Sampling, ids: tuple[int, ...], seed: int) -> Draw:
         json_schema=sampling.json_schema if sampling.HasField("json_schema") else None,
         grammar=sampling.grammar if sampling.HasField("grammar") else None,
         prompt_logprobs=sampling.prompt_logprobs if sampling.HasField("prompt_logprobs") else None,
+        fresh=repeats,
     )

@@ -37,7 +37,7 @@ def main() -> int:
             engine = open_engine(
                 order.engine, order.load_settings(lambda moved: reports.send("moved", **asdict(moved)))
             )
-        # a third less time per token than asyncio's own loop, on cores that the engine wants for itself
+        # a fifth less time per token than asyncio's own loop, on cores that the engine wants for itself
         return uvloop.run(run_worker(order, engine, reports))
     except OrchestraError as error:
         fields = [(one.field, one.description) for one in error.violations]

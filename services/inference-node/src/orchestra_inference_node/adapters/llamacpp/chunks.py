@@ -90,15 +90,21 @@ class ChunkReader:
         limit = self._draw.max_tokens
         over = -1 if limit is None else self._seen - limit
         piece.tokens -= min(piece.tokens, max(0, over))
-        whole = bool(piece.text) and piece.text.encode() == self._bytes(of_text)
-        # what prints nothing may be an end, and a text that is held back or cut a stop text: the next tells
-        goes_on = whole and of_text[-1] not in self._stop_texts
-        ends = not self._hidden.waiting and (over > 0 or (over == 0 and goes_on))
+        ends = not self._hidden.waiting and (over > 0 or (over == 0 and self._goes_on(piece.text, of_text)))
         if over > 0:
             piece.text = self._text(of_text[:-over]) if ends else ""
             fresh = fresh[:-over]
         self._add(piece, fresh)
         return ends
+
+    def _goes_on(self, text: str, tokens: Sequence[int]) -> bool:
+        """Whether the answer would go on after these tokens with this text.
+
+        What prints nothing may be an end, and a text that is held back or cut a stop text: the next tells.
+        """
+        if not text or tokens[-1] in self._stop_texts:
+            return False
+        return not self._draw.stop or text.encode() == self._bytes(tokens)
 
     def _add(self, piece: Piece, fresh: Sequence[tuple[int, bool]]) -> None:
         if self._draw.token_ids:

@@ -13,10 +13,11 @@ import xllamacpp
 
 from orchestra_errors import FailedPrecondition
 from orchestra_inference_node.adapters.cores import half_the_cores
-from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts, token_table
+from orchestra_inference_node.adapters.llamacpp.gguf import GgufFacts
 from orchestra_inference_node.adapters.llamacpp.in_process import InProcess
 from orchestra_inference_node.adapters.llamacpp.server import LlamaServer
 from orchestra_inference_node.adapters.llamacpp.sizing import Sizing
+from orchestra_inference_node.adapters.llamacpp.token_table import token_table
 from orchestra_inference_node.adapters.llamacpp.unix_http import UnixHttp
 from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
 from orchestra_inference_node.ports import EngineDevice, EngineFacts, LoadMoved, LoadSettings

@@ -16,9 +16,9 @@ _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _PACKED = {kind: struct.Struct(f"<{kind}") for kind in _SCALARS.values()}
+_LENGTH = struct.Struct("<Q").unpack_from
 _STRING, _ARRAY = 8, 9
 _MOST_DIMENSIONS = 8
-_TOKEN_LISTS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
 # one number for each layer; longer arrays are vocabularies
 _MOST_LAYERS = 1024
 _FILE_TYPES = {
@@ -95,29 +95,6 @@ class GgufFacts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TokenTable:
-    """A tokenizer as the file has it; `types` are llama.cpp's."""
-
-    kind: str
-    texts: list[str]
-    types: list[int]
-
-
-def token_table(path: Path) -> TokenTable:
-    """The vocabulary of a file that is whole; it has thousands of texts."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        cursor = _Cursor(data, 16)
-        metadata: dict[str, Any] = {}
-        for _ in range(cursor.number("Q")):
-            key = cursor.text()
-            kind = cursor.number("I")
-            read = cursor.items if key in _TOKEN_LISTS else cursor.value
-            metadata[key] = read(kind)
-    texts, types = (metadata.get(key, []) for key in _TOKEN_LISTS)
-    return TokenTable(str(metadata.get("tokenizer.ggml.model", "")), texts, types)
-
-
 def inspect(path: str, options: Mapping[str, str]) -> ModelFiles:
     """The one file. Raises what `GgufFacts.read` does."""
     facts = GgufFacts.read(Path(path))
@@ -126,7 +103,7 @@ def inspect(path: str, options: Mapping[str, str]) -> ModelFiles:
 
 def _read_head(data: mmap.mmap) -> tuple[dict[str, Any], range]:
     """Metadata, of long arrays their length alone; and where the tensors lie, which may be beyond the end."""
-    cursor = _Cursor(data, 4)
+    cursor = Cursor(data, 4)
     if cursor.number("I") not in _VERSIONS:
         raise KeyError("version")
     tensors, pairs = cursor.number("Q"), cursor.number("Q")
@@ -150,7 +127,9 @@ def _read_head(data: mmap.mmap) -> tuple[dict[str, Any], range]:
     return metadata, range(begin, begin + end)
 
 
-class _Cursor:
+class Cursor:
+    """Reads a head from a position on, which moves."""
+
     def __init__(self, data: mmap.mmap, at: int) -> None:
         self._data = data
         self.at = at
@@ -168,29 +147,21 @@ class _Cursor:
             raise IndexError("text")
         return self._data[begin : self.at].decode()
 
+    def array(self) -> tuple[int, int]:
+        """The type of what follows, and how many there are."""
+        return self.number("I"), self.number("Q")
+
     def value(self, kind: int) -> Any:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
             return self.number(_SCALARS[kind])
-        inner, count = self.number("I"), self.number("Q")
+        inner, count = self.array()
         if inner == _STRING:
             for _ in range(count):
-                length: int = self.number("Q")
-                self.at += length
+                self.at += 8 + _LENGTH(self._data, self.at)[0]
         elif count <= _MOST_LAYERS:
             return tuple(self.number(_SCALARS[inner]) for _ in range(count))
         else:
             self.at += struct.calcsize(_SCALARS[inner]) * count
         return count
-
-    def items(self, kind: int) -> list[Any]:
-        """An array whole. Raises KeyError when it is none."""
-        if kind != _ARRAY:
-            raise KeyError("array")
-        inner, count = self.number("I"), self.number("Q")
-        if inner == _STRING:
-            return [self.text() for _ in range(count)]
-        packed = struct.Struct(f"<{count}{_SCALARS[inner]}")
-        begin, self.at = self.at, self.at + packed.size
-        return list(packed.unpack_from(self._data, begin))

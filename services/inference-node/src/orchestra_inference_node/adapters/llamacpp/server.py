@@ -87,7 +87,7 @@ class LlamaServer:
         )
         if len(draws) > 1:
             request["n_cmpl"] = len(draws)
-        request["cache_prompt"] = self._cache_prompt
+        request["cache_prompt"] = self._cache_prompt and not first.fresh
         stop_texts = {token: await self._text_of(token) for token in first.stop_token_ids}
         forked = len(draws) > 1
         return request, [

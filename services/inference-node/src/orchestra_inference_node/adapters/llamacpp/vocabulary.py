@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from orchestra_inference_node.adapters.llamacpp.gguf import TokenTable
+from orchestra_inference_node.adapters.llamacpp.token_table import TokenTable
 
 _NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6
 
 
 class Vocabulary:
-    """Read when it is first needed, since it is thousands of short texts.
+    """Looked into when that is first needed.
 
     Tokens that print nothing have no bytes, and neither has any token of a tokenizer that is neither
     byte-level nor sentence-piece.
@@ -23,45 +23,55 @@ class Vocabulary:
         """Whether anything is known of what its tokens stand for."""
 
     @classmethod
-    def unknown(cls, tokens: int) -> Vocabulary:
+    def unknown(cls) -> Vocabulary:
         """Of a model whose file is out of sight: none of its tokens has bytes."""
-        vocabulary = cls(lambda: TokenTable("", [""] * tokens, [_NORMAL] * tokens))
+        vocabulary = cls(lambda: TokenTable("", (), ()))
         vocabulary.known = False
         return vocabulary
 
     @cached_property
-    def _bytes(self) -> list[bytes]:
-        table = self._read()
-        read = {"gpt2": _byte_level, "llama": _sentence_piece}.get(table.kind)
-        if read is None:
-            return [b""] * len(table.texts)
-        return [read(text, kind) for text, kind in zip(table.texts, table.types, strict=True)]
+    def _table(self) -> TokenTable:
+        return self._read()
 
     @cached_property
-    def _tokens(self) -> dict[bytes, list[int]]:
+    def _spell(self) -> Callable[[str, int], bytes] | None:
+        return {"gpt2": _byte_level, "llama": _sentence_piece}.get(self._table.kind)
+
+    @cached_property
+    def _inside(self) -> dict[bytes, list[int]]:
+        """The tokens that may end inside a character, by their bytes: few of all."""
         found: dict[bytes, list[int]] = {}
-        for token, piece in enumerate(self._bytes):
-            if piece:
+        if self._spell is None:
+            return found
+        table = self._table
+        if self._spell is _sentence_piece:
+            tokens = [token for token, kind in enumerate(table.types) if kind == _BYTE]
+        else:
+            tokens = [token for token, text in enumerate(table.texts) if text and text[-1] not in _ASCII]
+        for token in tokens:
+            if piece := self.bytes_of(token):
                 found.setdefault(piece, []).append(token)
         return found
 
     @cached_property
     def _longest(self) -> int:
-        return max(map(len, self._tokens), default=0)
+        return max(map(len, self._inside), default=0)
 
     @cached_property
     def plain(self) -> int:
         """A token that is a whole letter."""
-        return next(tokens[0] for piece, tokens in self._tokens.items() if piece.isalpha())
+        return next(token for token in range(len(self._table.texts)) if self.bytes_of(token).isalpha())
 
     def bytes_of(self, token: int) -> bytes:
-        return self._bytes[token]
+        if self._spell is None:
+            return b""
+        return self._spell(self._table.texts[token], self._table.types[token])
 
     def visible(self, tokens: Sequence[int]) -> int:
         """How many of the tokens go by until one ends inside a character."""
         text = b""
         for at, token in enumerate(tokens):
-            text += self._bytes[token]
+            text += self.bytes_of(token)
             if cut_off(text):
                 return at
         return len(tokens)
@@ -83,12 +93,12 @@ class Vocabulary:
 
     def _next(self, text: bytes, at: int, known: int | None) -> Iterator[tuple[int, int]]:
         if known is not None:
-            if text.startswith(self._bytes[known], at):
-                yield at + len(self._bytes[known]), known
+            if text.startswith(piece := self.bytes_of(known), at):
+                yield at + len(piece), known
             return
         for end in range(at + 1, min(len(text), at + self._longest) + 1):
             if cut_off(text[:end]):
-                for token in self._tokens.get(text[at:end], ()):
+                for token in self._inside.get(text[at:end], ()):
                     yield end, token
 
 
@@ -124,3 +134,5 @@ def _letters() -> dict[int, int]:
 
 
 _LETTERS = _letters()
+# the letters of bytes that end inside no character
+_ASCII = {*map(chr, range(0x21, 0x7F)), *(chr(letter) for letter, byte in _LETTERS.items() if byte < 0x80)}

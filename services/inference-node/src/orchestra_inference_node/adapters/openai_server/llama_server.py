@@ -152,7 +152,7 @@ class LlamaServerEngine(LlamaServer):
     """One model of a llama-server."""
 
     def __init__(self, model: str, found: Found, facts: EngineFacts, http: ServerHttp) -> None:
-        vocabulary = Vocabulary.unknown(found.vocabulary)
+        vocabulary = Vocabulary.unknown()
         super().__init__(model, facts, http, http, found.vocabulary, vocabulary, _constraint)
         self._http = http
         self._name = found.name
