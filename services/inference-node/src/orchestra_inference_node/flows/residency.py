@@ -12,16 +12,15 @@ import structlog
 
 from orchestra_errors import (
     FailedPrecondition,
-    FieldViolation,
     InsufficientMemory,
     NotFound,
     OrchestraError,
-    rebuild,
 )
 from orchestra_inference_node.domain.fitting import Claim, want_of_memory
 from orchestra_inference_node.domain.resident import Placed, Resident, Stage, State, Wanted
 from orchestra_inference_node.flows.changes import Changes
 from orchestra_inference_node.flows.making_room import MakingRoom
+from orchestra_inference_node.flows.reports import note
 from orchestra_inference_node.ports import Weights, WeightsFile, WorkerHandle, WorkerStarter
 from orchestra_rpc import Background
 
@@ -160,9 +159,9 @@ class Residency:
 
     def _claims(self, held: _Held) -> list[Claim]:
         """What all others were promised."""
-        others = [one for one in self._held.values() if one is not held and one.resident.device_ids]
         if self._room is None:
             return []
+        others = [one for one in self._held.values() if one is not held and one.resident.device_ids]
         return [
             self._room.claimed(one.resident, one.handle.private_bytes() if one.handle else None)
             for one in others
@@ -193,7 +192,7 @@ class Residency:
         why = ""
         try:
             async for report in handle.reports():
-                why = self._take(resident, report) or why
+                why = note(resident, report, time.monotonic()) or why
                 if report["at"] in ("loading", "moved") and not resident.engine_counts:
                     held.memory_before = handle.memory_bytes() or 0
                 self.changes.touch()
@@ -236,35 +235,6 @@ class Residency:
                 resident.bytes_done = min(loaded, resident.bytes_total or loaded)
                 self.changes.touch()
             await asyncio.sleep(_LOADING_EVERY_S)
-
-    def _take(self, resident: Resident, report: dict[str, object]) -> str:
-        """Note a report; the reason in it when the worker says why it fails."""
-        match report:
-            case {"at": "loading"}:
-                resident.stage = Stage.LOADING_WEIGHTS
-            case {"at": "moved", **moved}:
-                resident.loaded(moved)
-            case {"at": "warming"}:
-                resident.stage = Stage.WARMING_UP
-                resident.bytes_done = resident.bytes_total
-            case {"at": "ready", "address": str(address), "facts": dict(facts)}:
-                if resident.state is not State.DRAINING:
-                    resident.serves(address, facts, time.monotonic())
-                    log.info("model serves", model=resident.wanted.model, address=address)
-            case {"at": "status", "slots_free": int(free), "queued": int(queued)}:
-                resident.slots_free, resident.queued = free, queued
-                speed = report.get("tokens_per_second")
-                resident.tokens_per_second = speed if isinstance(speed, float) else None
-                resident.busy(report.get("calls"), report.get("tasks"))
-            case {"at": "cut", "calls": int(calls)}:
-                resident.cut_calls = calls
-            case {"at": "failed", "why": str(why), "kind": dict(kind)}:
-                fields = [FieldViolation(*one) for one in kind["fields"]]
-                resident.failure = rebuild(kind["reason"], why, kind["metadata"], None, fields, kind["code"])
-                return why
-            case {"at": "failed", "why": str(why)}:
-                return why
-        return ""
 
     async def unload(self, model: str, drain_s: float) -> Unloaded:
         """Drain for at most `drain_s` seconds, end the process, return when it is gone.
