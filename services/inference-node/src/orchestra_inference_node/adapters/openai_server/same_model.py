@@ -9,8 +9,9 @@ from collections.abc import Callable
 from orchestra_errors import Unavailable
 from orchestra_inference_node.adapters.openai_server.failures import RETRY_LATER_S
 
-# how long a look is believed; a failure ends the belief at once
-_FRESH_S = 5.0
+# how long a look is believed: no server ends, starts and loads another model in less. A failure ends the
+# belief at once
+_FRESH_S = 0.25
 
 
 class SameModel:
