@@ -12,7 +12,7 @@ from orchestra.generation.v1 import event_pb2 as ev
 from orchestra.inference.v1 import inference_service_pb2 as pb
 from orchestra_errors import DataLoss
 from orchestra_inference_node.adapters.llamacpp.token_table import token_table
-from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
+from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary, cut_off
 from orchestra_rpc import call_unary
 from orchestra_testing import model_file
 
@@ -67,6 +67,27 @@ async def test_greedy_draws_have_a_logprob_for_every_token(worker: Any) -> None:
     text, ids, logprobs, _ = drawn(await worker.events(asked))
     assert spelled(ids) == text.encode()
     assert logprobs == [0.0] * len(ids)
+
+
+@pytest.mark.parametrize("ids_too", [True, False])
+async def test_neutral_draws_have_the_models_own_logprob_of_every_token(ids_too: bool, worker: Any) -> None:
+    prompt = "🦊🦊🦊🦊🦊🦊🦊🦊"
+    asked = worker.ask(prompt, return_token_ids=ids_too, logprobs=True, top_logprobs=2, max_tokens=12, seed=2)
+    events = await worker.events(asked)
+    _, ids, logprobs, finished = drawn(events)
+    assert len(logprobs) == finished.usage.completion_tokens
+    top = [one for event in events for one in event.text_delta.top_logprobs]
+    assert len(top) == len(logprobs) and all(len(one.token_ids) == 2 for one in top)
+    if not ids_too:
+        assert not ids
+        return
+    # some of them end inside a character, or this would prove nothing
+    assert any(cut_off(VOCABULARY.bytes_of(token)) for token in ids)
+    score = pb.ScoreRequest(model=MODEL)
+    item = score.items.add(text=prompt)
+    item.target_token_ids.ids.extend(ids)
+    (target,) = (await call_unary(worker.stub.Score(score))).targets
+    assert logprobs == pytest.approx(list(target.logprobs), abs=0.05)
 
 
 async def test_logprobs_that_nobody_can_know_are_not_invented(worker: Any) -> None:

@@ -139,7 +139,7 @@ def test_an_answer_that_max_tokens_ends_inside_a_character_names_its_tokens_and_
     assert ended == End(EndReason.MAX_TOKENS, "", 3, 0, 3)
 
 
-def test_logprobs_of_hidden_tokens_are_certain_for_a_greedy_draw_and_lost_for_others() -> None:
+def test_logprobs_of_hidden_tokens_are_certain_asked_for_later_or_lost() -> None:
     whole = byte_level(FOX[:2], FOX[2:3], FOX[3:])
     entry = {"id": 2, "prob": 1.0, "top_probs": [{"id": 2, "token": "🦊", "prob": 1.0}]}
     said = token("🦊", 2, 3, completion_probabilities=[entry])
@@ -148,8 +148,11 @@ def test_logprobs_of_hidden_tokens_are_certain_for_a_greedy_draw_and_lost_for_ot
     assert isinstance(piece, Piece)
     assert piece.logprobs == [0.0, 0.0, 0.0]
     assert [one.token_ids for one in piece.top] == [(0,), (1,), (2,)]
+    (neutral,) = reader(logprobs=True, vocabulary=whole).read(said)
+    assert isinstance(neutral, Piece)
+    assert list(map(math.isnan, neutral.logprobs)) == [True, True, False]
     with pytest.raises(DataLoss):
-        reader(logprobs=True, vocabulary=whole).read(said)
+        reader(logprobs=True, top_p=0.9, vocabulary=whole).read(said)
 
 
 @pytest.mark.parametrize("token_ids", [True, False])

@@ -49,6 +49,16 @@ class Draw:
     fresh: bool = False
     """The prompt is computed anew: what is found of it has other last digits, and so other near ties."""
 
+    @property
+    def neutral(self) -> bool:
+        """Whether tokens are drawn with the model's own probabilities."""
+        return (
+            (self.temperature, self.top_p, self.top_k, self.min_p) == (1.0, 1.0, 0, 0.0)
+            and (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) == (1.0, 0.0, 0.0)
+            and self.json_schema is None
+            and self.grammar is None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TopTokens:

@@ -18,7 +18,8 @@ _UNTOLD = -1
 
 
 class ChunkReader:
-    """Reads the chunks of one sample in order. `ended` is set once the sample has its End."""
+    """Reads the chunks of one sample in order. `ended` is set once the sample has its End. A logprob that the
+    engine has not told and would tell is NaN."""
 
     def __init__(
         self,
@@ -111,11 +112,14 @@ class ChunkReader:
             piece.token_ids = [token for token, _ in fresh]
         if self._draw.logprobs:
             for token, hidden in fresh:
-                self._add_logprob(piece, self._certain(token) if hidden else self._entries.popleft())
+                self._add_logprob(piece, self._unsaid(token) if hidden else self._entries.popleft())
 
-    def _certain(self, token: int) -> dict[str, Any]:
-        """What the engine would have said of a hidden token where there was no choice. Raises DataLoss."""
+    def _unsaid(self, token: int) -> dict[str, Any]:
+        """What the engine would have said of a hidden token: certain where there was no choice, NaN where it
+        can be asked for afterwards. Raises DataLoss."""
         if self._draw.temperature > 0:
+            if self._draw.neutral:
+                return {"prob": math.nan, "top_probs": ()}
             raise lost("logprobs")
         alone = {"id": token, "prob": 1.0, "token": self._vocabulary.bytes_of(token).decode(errors="replace")}
         return alone | {"top_probs": [alone]}

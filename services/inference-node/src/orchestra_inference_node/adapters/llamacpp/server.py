@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestra_errors import InvalidRequest, Unsupported
@@ -12,10 +13,11 @@ from orchestra_inference_node.adapters.exchanges import Exchanges, HttpFailed, P
 from orchestra_inference_node.adapters.llamacpp.chunks import ChunkReader
 from orchestra_inference_node.adapters.llamacpp.request import completion_request, forks
 from orchestra_inference_node.adapters.llamacpp.scoring import Scorer
+from orchestra_inference_node.adapters.llamacpp.told_later import ToldLater
 from orchestra_inference_node.adapters.llamacpp.vocabulary import Vocabulary
-from orchestra_inference_node.adapters.runs import Reader, Run, RunStream
+from orchestra_inference_node.adapters.runs import Reader, Run
 from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece, TopTokens
-from orchestra_inference_node.ports import EngineFacts
+from orchestra_inference_node.ports import EngineFacts, Outputs
 
 
 class LlamaServer:
@@ -68,11 +70,18 @@ class LlamaServer:
             raise InvalidRequest.of("chat.messages", f"the model's template refuses them: {error}") from error
         return str(answer["prompt"])
 
-    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[RunStream, ...]:
+    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[Outputs, ...]:
         """See the port. The server's own queue stays empty as long as callers hold slots."""
-        shared = self._facts.forks and forks(draws)
-        runs = [draws] if shared else [(draw,) for draw in draws]
-        return tuple(stream for run in runs for stream in self._run(run).streams(idle_s))
+        told_later = draws[0].logprobs and draws[0].neutral
+        asked = tuple(replace(draw, token_ids=True) for draw in draws) if told_later else draws
+        shared = self._facts.forks and forks(asked)
+        runs = [asked] if shared else [(draw,) for draw in asked]
+        streams = [stream for run in runs for stream in self._run(run).streams(idle_s)]
+        if not told_later:
+            return tuple(streams)
+        return tuple(
+            ToldLater(draw, stream, self.score, idle_s) for draw, stream in zip(draws, streams, strict=True)
+        )
 
     def _run(self, draws: tuple[Draw, ...]) -> Run:
         return Run(draws, self._model, self._exchanges, self._prepare, self._prompt_logprobs)
