@@ -14,14 +14,15 @@ _LOOK_S = 1.0
 
 
 class StatusReports:
-    """Many changes in one step of the loop make one line; tasks are counted once a second while calls run,
-    and until they are as few as before."""
+    """Many changes in one step of the loop make one line; calls and tasks are looked at once a second while
+    calls run, and until what was told of them is still so."""
 
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
         self._samples: SampleFlow | None = None
         self._calls: Sized = ()
         self._tasks = 0
+        self._told = (0, 0)
         self._pending = False
         self._look: asyncio.TimerHandle | None = None
 
@@ -44,8 +45,8 @@ class StatusReports:
 
     def _count(self) -> None:
         self._look = None
-        before, self._tasks = self._tasks, len(asyncio.all_tasks())
-        if self._calls or self._tasks != before:
+        self._tasks = len(asyncio.all_tasks())
+        if self._calls or (len(self._calls), self._tasks) != self._told:
             self.touch()
 
     def _send(self) -> None:
@@ -53,11 +54,12 @@ class StatusReports:
         if self._samples is None:
             return
         admission = self._samples.slots.admission
+        self._told = len(self._calls), self._tasks
         self._reports.send(
             "status",
             slots_free=admission.slots_free,
             queued=admission.queued,
             tokens_per_second=self._samples.speed.tokens_per_second(time.monotonic()),
-            calls=len(self._calls),
-            tasks=self._tasks,
+            calls=self._told[0],
+            tasks=self._told[1],
         )
