@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +12,15 @@ import numpy as np
 import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
-from orchestra_errors import DataLoss, InvalidRequest, Unavailable, Unsupported, Violations
+from orchestra_errors import DataLoss, InvalidRequest, Unavailable
 from orchestra_inference_node.adapters.cores import half_the_cores
 from orchestra_inference_node.adapters.encoder.batches import batches
+from orchestra_inference_node.adapters.encoder.embeds_alone import EmbedsAlone
 from orchestra_inference_node.adapters.encoder.folder import EncoderFolder
 from orchestra_inference_node.adapters.encoder.pooling import Floats, pooled, unit
 from orchestra_inference_node.adapters.own_threads import in_thread
-from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece
-from orchestra_inference_node.ports import EngineFacts, LoadSettings, Outputs
+from orchestra_inference_node.domain.drawing import Embedded
+from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
 DEFAULT_TOKENS = 512
 # enough for short texts to ride together, and small enough for a cancel to be quick
@@ -29,24 +29,22 @@ _INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 _READY_MADE = "sentence_embedding"
 
 
-class EncoderEngine:
+class EncoderEngine(EmbedsAlone):
     """Embeds; computes in threads of its own, one for each slot."""
 
     def __init__(self, settings: LoadSettings) -> None:
         """Raises InvalidRequest for a model that is no encoder, DataLoss for files that cannot be loaded."""
         folder = EncoderFolder.read(Path(settings.path))
         slots = settings.slots or 1
-        self._model = settings.model
         self._pooling = settings.options.get("pooling") or folder.pooling or "mean"
         self._session = _session(folder.model, settings)
         self._inputs = _inputs(self._session)
         self._output, self._ready_made = _output(self._session)
-        self._tokenizer = _tokenizer(folder.tokenizer)
         # a model that fits each batch into one range of integers gets one text at a time
         batch_tokens = int(settings.options.get("batch_tokens", BATCH_TOKENS))
         self._batch_tokens = 1 if folder.onnx.fits_batch else batch_tokens
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="encoder")
-        self._facts = EngineFacts(
+        facts = EngineFacts(
             name="onnxruntime",
             build=f"onnxruntime {version('onnxruntime')}",
             context_tokens=_most_tokens(folder, settings.context_tokens),
@@ -54,21 +52,7 @@ class EncoderEngine:
             generate=False,
             embeddings=True,
         )
-
-    @property
-    def facts(self) -> EngineFacts:
-        return self._facts
-
-    async def tokenize(
-        self, prompt: tuple[ChatMessage, ...] | str, *, special: bool = True
-    ) -> tuple[int, ...]:
-        if not isinstance(prompt, str):
-            raise Unsupported("chat", self._model)
-        (encoded,) = await asyncio.to_thread(self._encode, (prompt,), special)
-        return tuple(encoded.ids)
-
-    def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[Outputs, ...]:
-        raise Unsupported("generate", self._model)
+        super().__init__(settings.model, _tokenizer(folder.tokenizer), facts)
 
     async def embed(self, texts: tuple[str, ...]) -> list[Embedded]:
         """See the port. A cancel ends the computation at the next operator of the model."""
@@ -79,36 +63,17 @@ class EncoderEngine:
 
         return await in_thread(self._threads, lambda: self._embed(texts, run), end)
 
-    async def score(self, prompt_ids: tuple[int, ...], target_ids: tuple[int, ...], top: int) -> Piece:
-        raise Unsupported("score", self._model)
-
     async def close(self) -> None:
         """The weights are freed with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _encode(self, texts: Sequence[str], special: bool = True) -> list[Encoding]:
-        encoded: list[Encoding] = self._tokenizer.encode_batch(list(texts), add_special_tokens=special)
-        return encoded
-
     def _embed(self, texts: tuple[str, ...], run: Any) -> list[Embedded]:
         """In a thread."""
         encoded = self._encode(texts)
-        self._refuse_long(encoded)
         vectors: dict[int, Floats] = {}
         for batch in batches([len(one.ids) for one in encoded], self._batch_tokens):
             vectors.update(zip(batch, self._vectors([encoded[at] for at in batch], run), strict=True))
         return [Embedded(vectors[at].tolist(), len(one.ids)) for at, one in enumerate(encoded)]
-
-    def _refuse_long(self, encoded: list[Encoding]) -> None:
-        found = Violations()
-        limit = self._facts.context_tokens
-        for at, one in enumerate(encoded):
-            found.require(
-                len(one.ids) <= limit,
-                f"texts[{at}]",
-                f"has {len(one.ids)} tokens; {self._model} takes {limit}",
-            )
-        found.raise_if_any()
 
     def _vectors(self, encoded: list[Encoding], run: Any) -> Floats:
         width = max(len(one.ids) for one in encoded)
