@@ -184,7 +184,7 @@ async def test_a_generator_that_cannot_be_made_again_ends_everything(bench: Benc
 
 async def test_a_cancel_is_done_when_nothing_is_left_of_the_run(bench: Bench) -> None:
     await bench.hold()
-    runs = [Run(1000) for _ in range(3)]
+    runs = [Run(10**9) for _ in range(3)]
     for run in runs:
         bench.driver.begin(run)
     await bench.in_step()
@@ -203,7 +203,7 @@ async def test_a_cancel_is_done_when_nothing_is_left_of_the_run(bench: Bench) ->
 
 async def test_a_cancel_that_fails_is_a_failed_step(bench: Bench) -> None:
     await bench.hold()
-    one, other = Run(1000), Run(1000)
+    one, other = Run(10**9), Run(10**9)
     bench.driver.begin(one)
     await bench.in_step()
     bench.made[0].cancel_fails = True
@@ -220,7 +220,8 @@ async def test_a_cancel_that_fails_is_a_failed_step(bench: Bench) -> None:
 
 async def test_closing_tells_what_runs_and_what_comes_later(bench: Bench) -> None:
     await bench.hold()
-    runs = [Run(1000) for _ in range(3)]
+    # more tokens than can be drawn until the close is heard
+    runs = [Run(10**9) for _ in range(3)]
     for run in runs:
         bench.driver.begin(run)
     await bench.in_step()
