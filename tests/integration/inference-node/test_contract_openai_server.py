@@ -1,4 +1,7 @@
-"""A real llama-server behind the openai-server engine passes the suite of every engine."""
+"""A real llama-server behind the openai-server engine passes the suite of every engine.
+
+What the engine does of its own is in test_openai_server.py, which every run has.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from orchestra_testing import SMOL, LlamaServerProcess, model_file
 from orchestra_testing.engine_contract import EngineContract
 
 
+@pytest.mark.long
 class TestLlamaServer(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
