@@ -22,25 +22,24 @@ from orchestra_inference_node.adapters.ctranslate2.run import Run
 from orchestra_inference_node.adapters.ctranslate2.steps import Steps
 from orchestra_inference_node.adapters.mailbox import Mailbox
 from orchestra_inference_node.adapters.own_threads import in_thread
-from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Embedded, Piece
+from orchestra_inference_node.adapters.reads_texts import ReadsTexts
+from orchestra_inference_node.domain.drawing import Draw, Embedded, Piece
 from orchestra_inference_node.ports import EngineFacts, LoadSettings
 
 DEFAULT_SLOTS = 2
 
 
-class WritingEngine:
+class WritingEngine(ReadsTexts):
     """Generates, and scores given texts."""
 
     def __init__(self, folder: TranslatorFolder, settings: LoadSettings) -> None:
         slots = settings.slots or DEFAULT_SLOTS
-        self._model = settings.model
         self._translator = loaded(ctranslate2.Translator, folder, settings, slots)
-        self._tokenizer = tokenizer_of(folder)
         self._vocabulary = folder.vocabulary
         self._end = folder.end
         self._end_id = folder.vocabulary.index(folder.end) if folder.end in folder.vocabulary else -1
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="writing")
-        self._facts = EngineFacts(
+        facts = EngineFacts(
             name=NAME,
             build=build(),
             context_tokens=settings.context_tokens or DEFAULT_CONTEXT,
@@ -53,18 +52,7 @@ class WritingEngine:
             # its random numbers come from generators of its own threads, which nobody can set
             missing_sampling=("seed", "min_p", "presence_penalty", "frequency_penalty"),
         )
-
-    @property
-    def facts(self) -> EngineFacts:
-        return self._facts
-
-    async def tokenize(
-        self, prompt: tuple[ChatMessage, ...] | str, *, special: bool = True
-    ) -> tuple[int, ...]:
-        if not isinstance(prompt, str):
-            raise Unsupported("chat", self._model)
-        encoded = await asyncio.to_thread(self._tokenizer.encode, prompt, add_special_tokens=special)
-        return tuple(encoded.ids)
+        super().__init__(settings.model, tokenizer_of(folder), facts)
 
     def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[Run, ...]:
         """See the port. Each draw reads the prompt for itself."""

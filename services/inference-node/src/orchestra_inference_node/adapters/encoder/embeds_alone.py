@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from orchestra_errors import Unsupported, Violations
-from orchestra_inference_node.domain.drawing import ChatMessage, Draw, Piece
-from orchestra_inference_node.ports import EngineFacts, Outputs
+from orchestra_inference_node.adapters.reads_texts import ReadsTexts
+from orchestra_inference_node.domain.drawing import Draw, Piece
+from orchestra_inference_node.ports import Outputs
 
 
-class EmbedsAlone:
-    """It tokenizes, and refuses by name what needs a head that it has not."""
-
-    def __init__(self, model: str, tokenizer: Tokenizer, facts: EngineFacts) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._facts = facts
-
-    @property
-    def facts(self) -> EngineFacts:
-        return self._facts
-
-    async def tokenize(
-        self, prompt: tuple[ChatMessage, ...] | str, *, special: bool = True
-    ) -> tuple[int, ...]:
-        """See the port. Raises Unsupported for a chat."""
-        if not isinstance(prompt, str):
-            raise Unsupported("chat", self._model)
-        encoded = await asyncio.to_thread(self._tokenizer.encode, prompt, add_special_tokens=special)
-        return tuple(encoded.ids)
+class EmbedsAlone(ReadsTexts):
+    """It refuses by name what needs a head that it has not."""
 
     def generate(self, draws: tuple[Draw, ...], idle_s: float) -> tuple[Outputs, ...]:
         raise Unsupported("generate", self._model)
